@@ -1,0 +1,1 @@
+"""The .proto files of the real systems, and their modules, made by `scripts/generate-protocols`."""
