@@ -11,6 +11,7 @@
     ├── KernelError           the kernel refused an operation                  exit 1
     ├── ForeignObjectError    somebody else's object stands in the way         exit 1
     ├── MeshError             a component refused or did not answer            exit 1
+    ├── RemoteError           any of these, raised in another process          as raised there
     └── NetlabBug             a bug of ours                                    exit 1
 
 Each carries a stable `code`, a one-line message, an optional `hint` that says how to mend it, and
@@ -26,7 +27,7 @@ class NetlabError(Exception):
     """The root of the tree; `str()` is one line that names what, where and (in `hint`) how to mend it."""
 
     code: ClassVar[str] = "NL-E000"
-    exit_status: ClassVar[int] = 1
+    exit_status: int = 1
 
     def __init__(self, message: str, *, hint: str | None = None, **fields: Any) -> None:
         super().__init__(message)
@@ -103,6 +104,24 @@ class MeshError(NetlabError):
     """A component of the mesh refused a request, or did not answer in time."""
 
     code = "NL-E600"
+
+
+class RemoteError(NetlabError):
+    """An error that was raised in another process of the lab; keeps that error's code, hint and exit status."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(str(error["message"]), hint=error.get("hint"))
+        self.error = error
+        self.exit_status = int(error["exit_status"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error as the other process described it."""
+        return {key: value for key, value in self.error.items() if key != "exit_status"}
+
+
+def describe(error: NetlabError) -> dict[str, Any]:
+    """An error as it crosses a process boundary; RemoteError takes it back."""
+    return {**error.as_dict(), "exit_status": error.exit_status}
 
 
 class NetlabBug(NetlabError):
