@@ -1,0 +1,1 @@
+"""The BBS: Diego's database of desired and actual LRPs."""

@@ -1,0 +1,1 @@
+"""Benchmarks: each measures netlab beside a peer or the kernel's floor in the same run."""

@@ -1,0 +1,1 @@
+"""CAPI: the Cloud Controller with a small UAA, and its client."""

@@ -1,0 +1,1 @@
+"""What a person types: parses, calls, prints; no logic of its own."""

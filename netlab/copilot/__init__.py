@@ -1,0 +1,1 @@
+"""Copilot: turns Cloud Foundry routes and Diego instances into Istio configuration."""

@@ -1,0 +1,1 @@
+"""Envoy: bootstrap, launch, access log, admin client."""

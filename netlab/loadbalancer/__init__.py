@@ -1,0 +1,1 @@
+"""The load balancer: DNAT over the healthy istio-routers, by the kernel."""

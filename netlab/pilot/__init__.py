@@ -1,0 +1,1 @@
+"""Pilot: turns Istio configuration into xDS for the Envoys."""

@@ -1,0 +1,1 @@
+"""The pytest plugin: fixtures for labs and namespaces, and a leak check."""

@@ -1,0 +1,1 @@
+"""`netlab trace`: one request, every hop, proven."""
