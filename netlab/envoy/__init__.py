@@ -1,1 +1,1 @@
-"""Envoy: bootstrap, launch, access log, admin client."""
+"""What every Envoy of the lab has in common: bootstrap, command line, access log, admin client."""

@@ -59,10 +59,7 @@ def test_packages(module, package):
         (copilot_pb2.GetVIPByNameRequest, "fqdn=1"),
         (
             mcp_pb2.RequestResources,
-            (
-                "sink_node=1 collection=2 initial_resource_versions=3 response_nonce=4 error_detail=5"
-                " incremental=6"
-            ),
+            ("sink_node=1 collection=2 initial_resource_versions=3 response_nonce=4 error_detail=5 incremental=6"),
         ),
         (
             mcp_pb2.Resources,
