@@ -1,0 +1,109 @@
+"""Control groups (v2, wherever it is mounted): every process of a lab is in one, so ending them all is one write."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from netlab.errors import KernelError, NetlabBug
+
+
+def root() -> Path | None:
+    """Where the v2 hierarchy is mounted, or None; a machine with v1 too has it at /sys/fs/cgroup/unified."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+        for line in mounts:
+            before, _, after = line.partition(" - ")
+            if after.split(" ", 1)[0] == "cgroup2":
+                return Path(before.split(" ")[4])
+    return None
+
+
+def create(*parts: str) -> Path | None:
+    """Make the group `parts[0]/parts[1]/…` below the root, if it is not there, and return its directory.
+
+    None where the machine has no v2 hierarchy or does not let it be written to, as in some containers.
+    """
+    base = root()
+    if base is None:
+        return None
+    for part in parts:
+        if not part or "/" in part or part in (".", ".."):
+            raise NetlabBug(f"{part!r} is no name for a cgroup")
+    path = base.joinpath(*parts)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            return None
+        raise KernelError(f"create cgroup {path}: {error.strerror}", errno=error.errno) from error
+    return path
+
+
+def processes(path: Path) -> list[int]:
+    """The processes in the group and in those below it; empty if it is gone."""
+    found: list[int] = []
+    for directory, _, _ in os.walk(path):
+        with suppress(FileNotFoundError, OSError):
+            found += map(int, Path(directory, "cgroup.procs").read_text().split())
+    return found
+
+
+def kill(path: Path, timeout: float = 5.0) -> None:
+    """End every process in the group and below it, and wait until they are gone; fine if the group is gone.
+
+    Raises `KernelError` if one is left after `timeout` seconds.
+    """
+    try:
+        events = os.open(path / "cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        poller = select.poll()
+        poller.register(events, select.POLLPRI)
+        deadline = time.monotonic() + timeout
+        while _populated(events):
+            _kill_once(path)
+            if not _populated(events):
+                return
+            left = deadline - time.monotonic()
+            if left <= 0:
+                pids = processes(path)
+                raise KernelError(f"end the processes of {path}: {pids} are left after {timeout:g} s", pids=pids)
+            poller.poll(left * 1000)
+    finally:
+        os.close(events)
+
+
+def remove(path: Path) -> None:
+    """Remove the group and those below it, which must have no processes; fine if it is gone."""
+    for directory, _, _ in os.walk(path, topdown=False):
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise KernelError(f"remove cgroup {directory}: {error.strerror}", errno=error.errno) from error
+
+
+def _populated(events: int) -> bool:
+    try:
+        return b"populated 1" in os.pread(events, 4096, 0)
+    except OSError as error:
+        if error.errno == errno.ENODEV:  # removed meanwhile
+            return False
+        raise
+
+
+def _kill_once(path: Path) -> None:
+    try:
+        (path / "cgroup.kill").write_text("1")
+    except FileNotFoundError:
+        # Kernels before 5.14 have no such file. A process may fork meanwhile; the caller comes again.
+        for pid in processes(path):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
