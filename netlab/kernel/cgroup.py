@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from netlab.errors import KernelError, NetlabBug
+from netlab.errors import KernelError, MachineError, NetlabBug
 
 
 def root() -> Path | None:
@@ -21,6 +21,27 @@ def root() -> Path | None:
             if after.split(" ", 1)[0] == "cgroup2":
                 return Path(before.split(" ")[4])
     return None
+
+
+def path(*parts: str) -> Path:
+    """Where the group `parts[0]/parts[1]/…` is, or would be.
+
+    Raises MachineError if the machine has no v2 hierarchy.
+    """
+    base = root()
+    if base is None:
+        raise MachineError(
+            "no cgroup v2 hierarchy is mounted; netlab keeps each lab's processes in one",
+            hint="mount -t cgroup2 none /sys/fs/cgroup/unified",
+        )
+    return base.joinpath(*parts)
+
+
+def leave(group: Path) -> None:
+    """Move this process to the root group if it is in `group` or below, so that it survives that group's end."""
+    base = root()
+    if base is not None and os.getpid() in processes(group):
+        (base / "cgroup.procs").write_text("0")
 
 
 def create(*parts: str) -> Path | None:

@@ -117,6 +117,18 @@ def delete(name: str, directory: Path) -> None:
         raise _kernel_error(f"delete namespace {name}", error) from error
 
 
+def enter(path: Path) -> None:
+    """Put the calling thread into the namespace at `path`, for good."""
+    try:
+        there = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            syscalls.setns(there)
+        finally:
+            os.close(there)
+    except OSError as error:
+        raise _kernel_error(f"enter namespace {path.name}", error) from error
+
+
 @contextmanager
 def entered(path: Path) -> Iterator[None]:
     """Put the calling thread, and no other, into the namespace at `path`; it comes back however the block ends."""

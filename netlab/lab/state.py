@@ -53,8 +53,9 @@ class LabState(TypedDict):
     capi: CapiState
 
 
-def write(path: Path, value: object) -> None:
+def write_private(path: Path, value: object) -> None:
     """Replace a JSON file in one step: a reader sees the old one or the new one. Root only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(value, file, indent=1)
