@@ -1,1 +1,4 @@
-"""The topology file: its models, loading with errors by file and line, addressing; pure but for reading the file."""
+"""The topology file: models, loading with `file:line` errors, addressing. Pure but for reading the file.
+
+Import from the modules: `models.Topology`, `load.load`, `addressing.addresses`, `schema.schema`.
+"""
