@@ -1,0 +1,119 @@
+"""Copilot's client of the BBS: lists of instances, and the stream of their events."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, Self
+
+import httpx
+from google.protobuf.message import DecodeError, Message
+
+from netlab.errors import MeshError
+from netlab.protocols import bbs_pb2 as bbs
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_PROTOBUF: Final = {"content-type": "application/x-protobuf"}
+# A BBS whose machine vanished sends nothing, not even a reset; the kernel's probes tell after about 10 s.
+_KEEPALIVE: Final = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 4),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+]
+EVENTS: Final[dict[str, type[Message]]] = {
+    "actual_lrp_instance_created": bbs.ActualLRPInstanceCreatedEvent,
+    "actual_lrp_instance_changed": bbs.ActualLRPInstanceChangedEvent,
+    "actual_lrp_instance_removed": bbs.ActualLRPInstanceRemovedEvent,
+    "actual_lrp_crashed": bbs.ActualLRPCrashedEvent,
+}
+"""The events that are of use here; the stream also carries those of desired LRPs."""
+
+
+def parse_event(name: str, data: str) -> Message | None:
+    """The event of an SSE `event` name and its base64 `data`; None for one of no use here. Raises MeshError."""
+    kind = EVENTS.get(name)
+    if kind is None:
+        return None
+    try:
+        return kind.FromString(base64.b64decode(data, validate=True))
+    except (binascii.Error, DecodeError) as error:
+        raise MeshError(f"the BBS sent a {name} event that cannot be read: {error}") from error
+
+
+class BbsClient:
+    """Speaks to one BBS; an async context manager. Methods raise MeshError when it does not answer."""
+
+    def __init__(self, url: str, tls: ssl.SSLContext) -> None:
+        self._url = url
+        self._client = httpx.AsyncClient(
+            base_url=url,
+            headers=_PROTOBUF,
+            timeout=httpx.Timeout(10.0, connect=2.0),
+            transport=httpx.AsyncHTTPTransport(verify=tls, socket_options=_KEEPALIVE),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def actual_lrps(self) -> list[bbs.ActualLRP]:
+        """Every actual LRP of every cell."""
+        try:
+            reply = await self._client.post("/v1/actual_lrps/list", content=bbs.ActualLRPsRequest().SerializeToString())
+            reply.raise_for_status()
+            response = bbs.ActualLRPsResponse.FromString(reply.content)
+        except (httpx.HTTPError, DecodeError) as error:
+            raise self._error("list the instances", error) from error
+        if response.HasField("error"):
+            raise MeshError(f"the BBS at {self._url} refused to list the instances: {response.error.message}")
+        return list(response.actual_lrps)
+
+    @asynccontextmanager
+    async def subscribed(self) -> AsyncIterator[AsyncIterator[Message]]:
+        """The stream of instance events, from the moment of entry on; it ends with a MeshError.
+
+        Nothing of before is replayed: list after entry, then read.
+        """
+        body = bbs.EventsByCellId().SerializeToString()
+        timeout = httpx.Timeout(None, connect=2.0)
+        try:
+            async with self._client.stream(
+                "POST", "/v1/events/lrp_instances.r1", content=body, timeout=timeout
+            ) as reply:
+                reply.raise_for_status()
+                yield self._events(reply)
+        except httpx.HTTPError as error:
+            raise self._error("subscribe to events", error) from error
+
+    async def _events(self, reply: httpx.Response) -> AsyncIterator[Message]:
+        name = data = ""
+        try:
+            async for line in reply.aiter_lines():
+                field, _, value = line.partition(":")
+                value = value.removeprefix(" ")
+                if field == "event":
+                    name = value
+                elif field == "data":
+                    data += value
+                elif not line:
+                    event = parse_event(name, data)
+                    name = data = ""
+                    if event is not None:
+                        yield event
+        except httpx.HTTPError as error:
+            raise self._error("follow events", error) from error
+        raise MeshError(f"the BBS at {self._url} ended the event stream")
+
+    def _error(self, what: str, error: Exception) -> MeshError:
+        return MeshError(f"cannot {what} at the BBS {self._url}: {error or type(error).__name__}")
