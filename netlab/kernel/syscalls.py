@@ -61,3 +61,11 @@ def mount(source: str, target: Path, filesystem: str = "none", flags: int = 0, d
 def unmount(target: Path, flags: int = MNT_DETACH | UMOUNT_NOFOLLOW) -> None:
     """Unmount `target`, by default lazily: it disappears at once, with everything mounted below it (umount2(2))."""
     _check(_libc.umount2(os.fsencode(target), flags), target)
+
+
+def getsockopt(fd: int, level: int, option: int, request: bytes) -> bytes:
+    """Read a socket option whose buffer also carries the question (getsockopt(2))."""
+    buffer = ctypes.create_string_buffer(request, len(request))
+    size = ctypes.c_uint32(len(request))
+    _check(_libc.getsockopt(fd, level, option, buffer, ctypes.byref(size)))
+    return buffer.raw[: size.value]
