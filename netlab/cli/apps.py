@@ -20,12 +20,28 @@ def _act(lab: str | None, action: str, **params: Any) -> Any:
 
 @click.command("push")
 @click.argument("app")
-@click.option("-i", "--instances", type=click.IntRange(min=0), default=1, show_default=True, help="Number of instances.")
-@click.option("-p", "--path", "directory", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder with the app's files.")
+@click.option(
+    "-i", "--instances", type=click.IntRange(min=0), default=1, show_default=True, help="Number of instances."
+)
+@click.option(
+    "-p",
+    "--path",
+    "directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with the app's files.",
+)
 @click.option("-c", "--command", help="What to run there; by default the demo app.")
-@click.option("--port", type=click.IntRange(1024, 65535), default=8080, show_default=True, help="Port the app listens on; it finds it in $PORT.")
+@click.option(
+    "--port",
+    type=click.IntRange(1024, 65535),
+    default=8080,
+    show_default=True,
+    help="Port the app listens on; it finds it in $PORT.",
+)
 @click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="Environment of the app; may be given often.")
-@click.option("-r", "--route", "routes", multiple=True, metavar="HOST.DOMAIN[/PATH]", help="Route to map; may be given often.")
+@click.option(
+    "-r", "--route", "routes", multiple=True, metavar="HOST.DOMAIN[/PATH]", help="Route to map; may be given often."
+)
 @lab_option
 @output_option
 def push_command(

@@ -13,7 +13,15 @@ def bench_command() -> None:
 
 
 @bench_command.command("fabric")
-@click.option("--count", "counts", multiple=True, type=click.IntRange(1, 2000), default=(100, 500), show_default=True, help="Containers.")
+@click.option(
+    "--count",
+    "counts",
+    multiple=True,
+    type=click.IntRange(1, 2000),
+    default=(100, 500),
+    show_default=True,
+    help="Containers.",
+)
 @click.option("--runs", type=click.IntRange(min=1), default=3, show_default=True)
 @output_option
 def fabric(counts: tuple[int, ...], runs: int, output: str) -> None:

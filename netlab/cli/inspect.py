@@ -34,7 +34,9 @@ def _show_status(status: dict[str, Any]) -> None:
     from rich.table import Table
 
     colours = {"running": "green", "RUNNING": "green", "starting": "yellow", "STARTING": "yellow", "stopped": "dim"}
-    table = Table("node", "address", "job", "status", "pid", "restarts", "for", box=None, header_style="bold", pad_edge=False)
+    table = Table(
+        "node", "address", "job", "status", "pid", "restarts", "for", box=None, header_style="bold", pad_edge=False
+    )
     now = time.time()
     for job in status["jobs"]:
         colour = colours.get(job["status"], "red")

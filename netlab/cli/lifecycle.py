@@ -39,7 +39,9 @@ def _show_result(result: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console()
-    table = Table("route", "app", "instances", "verified", title_justify="left", box=None, header_style="bold", pad_edge=False)
+    table = Table(
+        "route", "app", "instances", "verified", title_justify="left", box=None, header_style="bold", pad_edge=False
+    )
     for route in result["routes"]:
         routers = f"200 at {', '.join(route['routers'])}" if route["routers"] else "not asked for"
         table.add_row(f"http://{route['route']}/", ", ".join(route["apps"]), str(route["instances"]), routers)

@@ -23,7 +23,7 @@ def doctor_command(output: str) -> None:
 
         table = Table("", "feature", "finding", box=None, header_style="bold", pad_edge=False)
         for finding in findings:
-            mark = "[green]✓[/]" if finding.ok else ("[red]✗[/]" if finding.required else "[yellow]–[/]")
+            mark = "[green]✓[/]" if finding.ok else ("[red]✗[/]" if finding.required else "[yellow]-[/]")
             table.add_row(mark, finding.name, finding.detail)
         Console().print(table)
     if any(finding.required and not finding.ok for finding in findings):

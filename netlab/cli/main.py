@@ -57,7 +57,9 @@ class LazyGroup(click.Group):
         """As click does it, but a mistyped command is answered with the nearest one."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            raise click.UsageError(f"no command {args[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""), ctx=ctx)
+            raise click.UsageError(
+                f"no command {args[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""), ctx=ctx
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

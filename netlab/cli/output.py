@@ -12,7 +12,12 @@ from netlab.errors import NetlabError
 
 lab_option = click.option("--lab", metavar="NAME", help="The lab that is meant; needed only if several are up.")
 output_option = click.option(
-    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Form of the answer."
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Form of the answer.",
 )
 
 

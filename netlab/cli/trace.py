@@ -11,7 +11,9 @@ from netlab.cli.output import lab_option, output_option, print_json, require_roo
 @click.argument("url")
 @click.option("-X", "--request", "method", default="GET", show_default=True, help="The request's method.")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header; may be given often.")
-@click.option("--timeout", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds to wait for the answer.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds to wait for the answer."
+)
 @lab_option
 @output_option
 def trace_command(

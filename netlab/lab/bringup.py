@@ -56,9 +56,7 @@ async def bring_up(service: Service, emit: Emit) -> dict[str, Any]:
                 ("cells", f"{topology.cells} reps", mesh.reps(topology, where, service.paths, service.cgroup)),
                 ("network services", "load balancer, DNS", mesh.network_services(topology, where, service.paths)),
             ]
-            starting = [
-                group.create_task(_start(service, phases, name, detail, jobs)) for name, detail, jobs in specs
-            ]
+            starting = [group.create_task(_start(service, phases, name, detail, jobs)) for name, detail, jobs in specs]
             await asyncio.gather(*starting)
             service.server.preload(*mesh.PRELOAD_TASKS)
             if topology.apps:
@@ -67,7 +65,7 @@ async def bring_up(service: Service, emit: Emit) -> dict[str, Any]:
             async with phases.phase("verification", "each route at each router"):
                 routes = await _verify(service, topology)
             service.server.preload(*mesh.PRELOAD_LATER)
-    except* NetlabError as errors:
+    except BaseExceptionGroup as errors:
         raise _first(errors) from errors
     return {
         "name": topology.name,
@@ -78,9 +76,10 @@ async def bring_up(service: Service, emit: Emit) -> dict[str, Any]:
     }
 
 
-def _first(errors: BaseExceptionGroup[NetlabError]) -> NetlabError:
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What a person should read of several failures: one that netlab raised on purpose, if there is one."""
+    leaves = [_first(error) if isinstance(error, BaseExceptionGroup) else error for error in errors.exceptions]
+    return next((error for error in leaves if isinstance(error, NetlabError)), leaves[0])
 
 
 class _Phases:

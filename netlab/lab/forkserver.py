@@ -61,11 +61,11 @@ def serve(sock: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     while True:
-        readable, _, _ = select.select([sock, wake_read], [], [])
+        readable: list[object] = list(select.select([sock.fileno(), wake_read], [], [])[0])
         if wake_read in readable:
             os.read(wake_read, 4096)
             _report_exits(sock)
-        if sock not in readable:
+        if sock.fileno() not in readable:
             continue
         received = receive(sock)
         if received is None:

@@ -47,5 +47,7 @@ def _link(link: Path, target: Path) -> None:
         link.symlink_to(target)
     except FileExistsError:
         raise ForeignObjectError(
-            f"{link} exists already and is not this lab's", hint="remove it, or give the lab another name", path=str(link)
+            f"{link} exists already and is not this lab's",
+            hint="remove it, or give the lab another name",
+            path=str(link),
         ) from None

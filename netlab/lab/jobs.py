@@ -22,6 +22,8 @@ FIRST_BACKOFF = 0.1
 LONGEST_BACKOFF = 5.0
 STABLE_AFTER = 10.0
 """Seconds after which a job counts as healthy again and its next crash is restarted at once."""
+HOPELESS_AFTER = 3
+"""Crashes in a row, before the job was ever ready, after which `start` gives up."""
 STOP_GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 
@@ -84,6 +86,7 @@ class Job:
     process: Process | None = None
     _keeper: asyncio.Task[None] | None = None
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _hopeless: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self, *, timeout: float = 30.0) -> None:
         """Start the job, wait until it is ready, and keep it running from now on.
@@ -93,16 +96,19 @@ class Job:
         if self._keeper is not None:
             return
         self._ready.clear()
+        self._hopeless.clear()
         self.restarts = 0
-        keeper = self._keeper = asyncio.create_task(self._keep())
-        waiter = asyncio.create_task(self._ready.wait())
+        self._keeper = asyncio.create_task(self._keep())
+        outcomes = {asyncio.create_task(event.wait()) for event in (self._ready, self._hopeless)}
         try:
-            await asyncio.wait({waiter, keeper}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(outcomes, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            waiter.cancel()
+            for outcome in outcomes:
+                outcome.cancel()
         if not self._ready.is_set():
-            what = "is not ready" if self._keeper is not None else f"ended with status {self.last_exit}"
-            raise MeshError(f"{self.spec.node}: {self.spec.job} {what} after {timeout:g} s: {self.last_words()}")
+            ended = self._hopeless.is_set()
+            what = f"ended with status {self.last_exit}" if ended else f"is not ready after {timeout:g} s"
+            raise MeshError(f"{self.spec.node}: {self.spec.job} {what}: {self.last_words()}", node=self.spec.node)
 
     async def stop(self) -> None:
         """Stop the job: SIGTERM, then SIGKILL after the grace; it is not restarted until `start`."""
@@ -166,6 +172,8 @@ class Job:
             self.report(f"{self.spec.node}: {self.spec.job} ended with status {self.last_exit}; again in {delay:g} s")
             self._set(JobStatus.BACKOFF)
             self.restarts += 1
+            if crashes >= HOPELESS_AFTER and not self._ready.is_set():
+                self._hopeless.set()
             await asyncio.sleep(delay)
 
     async def _launch(self) -> Process:

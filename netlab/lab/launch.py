@@ -14,8 +14,8 @@ from typing import Any
 from netlab.errors import LabExists, NetlabError
 from netlab.kernel import cgroup
 from netlab.lab import mesh, plan, state, teardown, wire
-from netlab.lab.paths import LabPaths, labs
 from netlab.lab.jobs import ProgramSpec
+from netlab.lab.paths import LabPaths, labs
 from netlab.topology.addressing import LabAddresses, addresses
 from netlab.topology.models import Topology
 
@@ -38,14 +38,15 @@ def prepare(topology: Topology | Path, *, name: str | None = None, replace: bool
     Raises TopologyError, LabExists if a lab of that name is there and `replace` is false, MachineError if the
     machine has no cgroup v2.
     """
-    file: Path | None = None
     if isinstance(topology, Path):
         from netlab.topology.load import load
 
-        file, topology = topology, load(topology, name=name)
-    elif name is not None:
-        topology = Topology.model_validate({**topology.model_dump(), "name": name})
-    lab = topology.name
+        file, wanted = topology, load(topology)
+    else:
+        file, wanted = None, topology
+    if name is not None:
+        wanted = Topology.model_validate({**wanted.model_dump(), "name": name})
+    lab = wanted.name
     if teardown.exists(lab):
         if not replace:
             raise _exists(lab)
@@ -58,7 +59,7 @@ def prepare(topology: Topology | Path, *, name: str | None = None, replace: bool
     except FileExistsError:
         raise _exists(lab) from None
     try:
-        state.write_private(paths.state, _state(topology, file, paths, group))
+        state.write_private(paths.state, _state(wanted, file, paths, group))
         cgroup.create("netlab", lab)
         _start_supervisor(paths)
     except BaseException:

@@ -54,15 +54,15 @@ class ForkServer:
         node: str,
         job: str,
         config: dict[str, Any],
-        netns: Path,
-        cgroup: Path,
+        netns: Path | None,
+        cgroup: Path | None,
         log: Path,
     ) -> tuple[Process, asyncio.Future[bool]]:
         """Start a component; the future tells whether it said it is ready (False: it ended before)."""
         log.parent.mkdir(parents=True, exist_ok=True)
         read, write = os.pipe2(os.O_CLOEXEC)
         request = {"kind": "component", "module": module, "lab": lab, "node": node, "job": job, "config": config}
-        process = await self._fork({**request, "netns": str(netns), "cgroup": str(cgroup), "log": str(log)}, write)
+        process = await self._fork({**request, **_place(netns, cgroup, log)}, write)
         return process, _readable(read)
 
     async def task(
@@ -71,7 +71,7 @@ class ForkServer:
         params: dict[str, Any],
         *,
         netns: Path | None,
-        cgroup: Path,
+        cgroup: Path | None,
         log: Path,
         emit: Emit | None = None,
     ) -> Any:
@@ -80,14 +80,13 @@ class ForkServer:
         Raises RemoteError with the task's error, MeshError if it died without a word.
         """
         read, write = os.pipe2(os.O_CLOEXEC)
-        place = {"netns": str(netns) if netns else None, "cgroup": str(cgroup), "log": str(log)}
         reader = asyncio.StreamReader(limit=1 << 26)
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader),
             open(read, "rb"),  # noqa: SIM115 - the transport owns it
         )
         try:
-            process = await self._fork({"kind": "task", "module": module, "params": params, **place}, write)
+            process = await self._fork({"kind": "task", "module": module, "params": params, **_place(netns, cgroup, log)}, write)
             try:
                 async for line in reader:
                     message = json.loads(line)
@@ -132,6 +131,11 @@ class ForkServer:
         else:
             ended = self._running.pop(message["exited"])
             ended.exited.set_result(message["status"])
+
+
+def _place(netns: Path | None, cgroup: Path | None, log: Path) -> dict[str, str | None]:
+    """Where a fork settles, as the fork server takes it."""
+    return {"netns": str(netns) if netns else None, "cgroup": str(cgroup) if cgroup else None, "log": str(log)}
 
 
 def watch(pid: int, pidfd: int, reap: Callable[[], int | None]) -> Process:

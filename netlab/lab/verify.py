@@ -1,4 +1,4 @@
-"""The last task of a bring-up: does each route answer, at each router and through the load balancer?"""
+"""The last task of a bring-up: each route must answer, at each router and through the load balancer."""
 
 from __future__ import annotations
 
