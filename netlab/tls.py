@@ -19,6 +19,15 @@ class TlsFiles(BaseModel):
     private_key: Path
     ca: Path
 
+    @classmethod
+    def of(cls, directory: Path, component: str) -> TlsFiles:
+        """A component's files in the lab's folder of certificates."""
+        return cls(
+            certificate=directory / f"{component}.crt",
+            private_key=directory / f"{component}.key",
+            ca=directory / "ca.crt",
+        )
+
     def server_context(self, *, client_certificate: bool = True) -> ssl.SSLContext:
         """A server's context, TLS 1.2 or later; by default a peer must show a certificate of the lab's CA."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(self.ca))

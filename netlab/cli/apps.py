@@ -13,9 +13,9 @@ from netlab.errors import UsageError
 
 def _act(lab: str | None, action: str, **params: Any) -> Any:
     require_root(f"netlab {action.replace('_', '-')}")
-    from netlab.lab import launch
+    from netlab.lab import calls
 
-    return launch.capi(lab, {"action": action, **params})
+    return calls.capi(lab, {"action": action, **params})
 
 
 @click.command("push")

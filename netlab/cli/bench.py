@@ -39,9 +39,9 @@ def fabric(counts: tuple[int, ...], runs: int, output: str) -> None:
 def propagation(changes: int, lab: str | None, output: str) -> None:
     """From CAPI's answer to a map-route until every router answers 200."""
     require_root("netlab bench propagation")
-    from netlab.lab import launch
+    from netlab.lab import calls
 
-    _show(launch.task(lab, "netlab.bench.propagation", {"changes": changes}), output)
+    _show(calls.task(lab, "netlab.bench.propagation", {"changes": changes}), output)
 
 
 def _show(figures: dict[str, float], output: str) -> None:

@@ -18,9 +18,9 @@ from netlab.cli.output import lab_option, output_option, print_json, require_roo
 def status_command(lab: str | None, output: str) -> None:
     """Show a lab's nodes, jobs and app containers; exit 1 if something that should run does not."""
     require_root("netlab status")
-    from netlab.lab import launch
+    from netlab.lab import calls
 
-    status = launch.status(lab)
+    status = calls.status(lab)
     if output == "json":
         print_json(status)
     else:
@@ -119,9 +119,9 @@ def job_command() -> None:
 
 def _job_call(action: str, past: str, lab: str | None, node: str, job: str | None, output: str) -> None:
     require_root(f"netlab job {action}")
-    from netlab.lab import launch
+    from netlab.lab import calls
 
-    result = launch.call(lab, {"call": f"job-{action}", "node": node, "job": job})
+    result = calls.call(lab, {"call": f"job-{action}", "node": node, "job": job})
     if output == "json":
         print_json(result)
     else:

@@ -67,9 +67,9 @@ def _show_result(result: dict[str, Any]) -> None:
 def down_command(lab: str | None, every: bool, output: str) -> None:
     """Take a lab down; without --lab the only one that is up."""
     require_root("netlab down")
-    from netlab.lab import launch
+    from netlab.lab import calls
 
-    taken = launch.down(lab, every=every)
+    taken = calls.down(lab, every=every)
     if output == "json":
         print_json({"down": taken})
         return

@@ -25,9 +25,9 @@ def trace_command(
     4 there is not enough evidence to tell.
     """
     require_root("netlab trace")
-    from netlab.lab import launch
+    from netlab.lab import calls
 
-    result = launch.trace(lab, url, method=method, headers=list(headers), timeout=timeout)
+    result = calls.trace(lab, url, method=method, headers=list(headers), timeout=timeout)
     if output == "json":
         print_json(result)
     else:

@@ -19,13 +19,6 @@ VALIDITY = datetime.timedelta(days=365)
 CLOCK_SKEW = datetime.timedelta(hours=1)
 
 
-def files(directory: Path, component: str) -> TlsFiles:
-    """Where a component's certificate, key and CA lie."""
-    return TlsFiles(
-        certificate=directory / f"{component}.crt", private_key=directory / f"{component}.key", ca=directory / "ca.crt"
-    )
-
-
 def make(directory: Path, lab: str, components: Mapping[str, Sequence[str]]) -> None:
     """Make the CA and one key pair for each component.
 
@@ -56,7 +49,7 @@ def make(directory: Path, lab: str, components: Mapping[str, Sequence[str]]) -> 
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        paths = files(directory, component)
+        paths = TlsFiles.of(directory, component)
         _write(paths.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
         _write(paths.private_key, pem, 0o600)
 

@@ -1,4 +1,4 @@
-"""What a command does with labs: prepare one, bring it up, call its supervisor, take it down."""
+"""Starting a lab: its name is taken, its state written, its supervisor started, and then it is brought up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from netlab.topology.models import Topology
 Emit = wire.Emit
 
 _supervisors: list[subprocess.Popen[bytes]] = []
-"""The supervisors that this process started: a program that makes many labs has to reap them."""
+"""The supervisors that this process started and has not reaped."""
 
 
 @dataclass(frozen=True)
@@ -81,60 +81,6 @@ def bring_up(prepared: Prepared, *, emit: Emit, keep: bool = False) -> dict[str,
             teardown.destroy(prepared.name)
         raise
     return {**result, "several": len(labs()) > 1}
-
-
-def down(name: str | None, *, every: bool = False) -> list[str]:
-    """Take a lab down (by default the only one), or every one; returns the names of those that were there.
-
-    Raises UsageError if several are up and none was named.
-    """
-    if every:
-        names = labs()
-    elif name is not None:
-        names = [name] if teardown.exists(name) else []
-    else:
-        names = [state.choose(None)] if labs() else []
-    for lab in names:
-        teardown.destroy(lab)
-    for supervisor in list(_supervisors):
-        if supervisor.poll() is not None:
-            _supervisors.remove(supervisor)
-    return names
-
-
-def call(lab: str | None, request: dict[str, Any], emit: Emit | None = None) -> Any:
-    """Call the supervisor of a lab (by default the only one)."""
-    name = state.choose(lab)
-    return wire.call(LabPaths(name).socket, name, request, emit)
-
-
-def task(lab: str | None, module: str, params: dict[str, Any], *, node: str | None = None) -> Any:
-    """Run a task in a fork of the lab's fork server; `params` gains the lab's name and folder."""
-    name = state.choose(lab)
-    params = {"lab": name, "run_dir": str(LabPaths(name).run_dir), **params}
-    return call(name, {"call": "task", "module": module, "params": params, "node": node})
-
-
-def capi(lab: str | None, params: dict[str, Any]) -> Any:
-    """Run one action of the cf CLI's kind against the lab's CAPI, from the client."""
-    name = state.choose(lab)
-    request = {"call": "task", "module": "netlab.capi.task", "node": "client"}
-    return call(name, {**request, "params": {**state.read(name)["capi"], **params}})
-
-
-def trace(lab: str | None, url: str, *, method: str, headers: list[str], timeout: float) -> dict[str, Any]:
-    """Trace one request; see netlab.trace.task for the result."""
-    params = {"url": url, "method": method, "headers": headers, "timeout": timeout}
-    result: dict[str, Any] = task(lab, "netlab.trace.task", params)
-    return result
-
-
-def status(lab: str | None) -> dict[str, Any]:
-    """The lab's nodes, jobs and containers, and whether everything that should run does (`healthy`)."""
-    result: dict[str, Any] = call(lab, {"call": "status"})
-    jobs = all(job["status"] == "running" for job in result["jobs"])
-    containers = all(container["state"] == "RUNNING" for container in result["containers"])
-    return {**result, "healthy": bool(result["ready"] and jobs and containers)}
 
 
 def _exists(lab: str) -> LabExists:
@@ -198,6 +144,8 @@ def _nodes(topology: Topology, where: LabAddresses, paths: LabPaths, group: Path
 
 def _start_supervisor(paths: LabPaths) -> None:
     """Start the supervisor in a session of its own; it inherits the socket, so a call can be made at once."""
+    # A program that makes many labs, as a test run does, reaps the supervisors of those that are gone.
+    _supervisors[:] = [supervisor for supervisor in _supervisors if supervisor.poll() is None]
     paths.supervisor_log.parent.mkdir(exist_ok=True)
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from netlab.envoy import bootstrap, launch
-from netlab.lab import certificates
 from netlab.lab.jobs import ComponentSpec, JobSpec, ProgramSpec
 from netlab.lab.paths import LabPaths
+from netlab.tls import TlsFiles
 from netlab.topology.addressing import CELL_DNS, LabAddresses
 from netlab.topology.models import Topology
 
@@ -184,7 +184,7 @@ def _component(paths: LabPaths, node: str, job: str, module: str, **config: Any)
 
 
 def _tls(paths: LabPaths, component: str) -> Mapping[str, Any]:
-    return certificates.files(paths.tls, component).model_dump(mode="json")
+    return TlsFiles.of(paths.tls, component).model_dump(mode="json")
 
 
 def _sqlite(paths: LabPaths, name: str) -> str:

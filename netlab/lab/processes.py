@@ -86,7 +86,9 @@ class ForkServer:
             open(read, "rb"),  # noqa: SIM115 - the transport owns it
         )
         try:
-            process = await self._fork({"kind": "task", "module": module, "params": params, **_place(netns, cgroup, log)}, write)
+            process = await self._fork(
+                {"kind": "task", "module": module, "params": params, **_place(netns, cgroup, log)}, write
+            )
             try:
                 async for line in reader:
                     message = json.loads(line)
