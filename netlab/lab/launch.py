@@ -21,8 +21,8 @@ from netlab.topology.models import Topology
 
 Emit = wire.Emit
 
-_supervisors: list[subprocess.Popen[bytes]] = []
-"""The supervisors that this process started and has not reaped."""
+_supervisors: dict[str, subprocess.Popen[bytes]] = {}
+"""The supervisors that this process started and has not reaped, by lab."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,21 @@ def bring_up(prepared: Prepared, *, emit: Emit, keep: bool = False) -> dict[str,
     except BaseException as error:
         if not keep or not isinstance(error, NetlabError):
             teardown.destroy(prepared.name)
+            reap(prepared.name)
         raise
     return {**result, "several": len(labs()) > 1}
+
+
+def reap(lab: str) -> None:
+    """Reap the supervisor of a lab that is down; only a program that goes on after `down` has to."""
+    if supervisor := _supervisors.pop(lab, None):
+        supervisor.wait()
+
+
+def search_path() -> str:
+    """PYTHONPATH for a process that must find this netlab, wherever it is started."""
+    package_root = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
 
 
 def _exists(lab: str) -> LabExists:
@@ -144,8 +157,6 @@ def _nodes(topology: Topology, where: LabAddresses, paths: LabPaths, group: Path
 
 def _start_supervisor(paths: LabPaths) -> None:
     """Start the supervisor in a session of its own; it inherits the socket, so a call can be made at once."""
-    # A program that makes many labs, as a test run does, reaps the supervisors of those that are gone.
-    _supervisors[:] = [supervisor for supervisor in _supervisors if supervisor.poll() is None]
     paths.supervisor_log.parent.mkdir(exist_ok=True)
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
@@ -157,16 +168,13 @@ def _start_supervisor(paths: LabPaths) -> None:
         finally:
             os.umask(before)
         listener.listen()
-        package_root = str(Path(__file__).resolve().parents[2])
-        search = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
-        supervisor = subprocess.Popen(
+        _supervisors[paths.name] = subprocess.Popen(
             [sys.executable, "-m", "netlab.lab.supervisor", paths.name, str(listener.fileno())],
             pass_fds=[listener.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd="/",
-            env={**os.environ, "PYTHONPATH": search},
+            env={**os.environ, "PYTHONPATH": search_path()},
             start_new_session=True,
         )
-        _supervisors.append(supervisor)
