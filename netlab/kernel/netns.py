@@ -196,6 +196,11 @@ def write_sysctl(key: str, value: str) -> None:
         os.close(fd)
 
 
+def read_sysctl(key: str) -> str:
+    """Read one setting below /proc/sys, given by its path there, in the calling thread's namespace."""
+    return Path("/proc/sys", key).read_text(encoding="utf-8").strip()
+
+
 def _make_symlink(name: str, directory: Path) -> None:
     link, target = NETNS_DIR / name, str(directory / name)
     NETNS_DIR.mkdir(mode=0o755, exist_ok=True)

@@ -69,3 +69,18 @@ def getsockopt(fd: int, level: int, option: int, request: bytes) -> bytes:
     size = ctypes.c_uint32(len(request))
     _check(_libc.getsockopt(fd, level, option, buffer, ctypes.byref(size)))
     return buffer.raw[: size.value]
+
+
+def bind(fd: int, address: bytes) -> None:
+    """Bind a socket to an address of any family (bind(2)); Python's own cannot name all interfaces of AF_PACKET."""
+    _check(_libc.bind(fd, address, len(address)))
+
+
+class _FilterProgram(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def attach_filter(fd: int, program: bytes) -> None:
+    """Give a socket a classic BPF program, in place of the one it has (SO_ATTACH_FILTER)."""
+    request = _FilterProgram(len(program) // 8, program)
+    _check(_libc.setsockopt(fd, 1, 26, ctypes.byref(request), ctypes.sizeof(request)))
