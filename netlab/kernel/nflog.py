@@ -8,6 +8,7 @@ namespaces, so every namespace on a packet's way needs a trace of its own.
 
 from __future__ import annotations
 
+import errno
 import struct
 import time
 from collections.abc import Collection
@@ -28,6 +29,7 @@ _SEQUENCE_FLAGS = 1 | 2
 _HEADER_BYTES = 128
 _LOGGER = "net/netfilter/nf_log/2"
 _NFLOG = "nfnetlink_log"
+_TAKEN = frozenset({errno.EBUSY, errno.EEXIST, errno.EPERM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ class TraceRecord:
 class RuleTrace:
     """Traces connections that begin in a namespace, all or those to `ports`, until closed.
 
-    Poll both descriptors of `filenos`; `netlab.kernel.capture.close_all` closes many at once. Raises `KernelError` if the kernel has no nftables or no NFLOG.
+    Poll the descriptors of `filenos`; `netlab.kernel.capture.close_all` closes many at once. A namespace can have one
+    at a time. Raises `KernelError` if it has one already, or if the kernel has no nftables or no NFLOG.
     """
 
     def __init__(self, netns: Path, ports: Collection[int] | None = None) -> None:
@@ -69,7 +72,9 @@ class RuleTrace:
             self._table.batch(nft.SUBSYSTEM, nft.trace_table(ports))
         except OSError as error:
             self.close()
-            raise KernelError(f"trace rules in {netns.name}: {error.strerror}", errno=error.errno) from error
+            hint = "another trace is looking at this namespace" if error.errno in _TAKEN else None
+            message = f"trace rules in {netns.name}: {error.strerror}"
+            raise KernelError(message, hint=hint, errno=error.errno) from error
 
     def __enter__(self) -> Self:
         return self
