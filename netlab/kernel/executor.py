@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from netlab.errors import ForeignObjectError, KernelError
-from netlab.kernel import netns, rtnetlink, syscalls
+from netlab.kernel import existing, netns, rtnetlink, syscalls
 from netlab.kernel.ops import (
     AddAddress,
     AddNeighbour,
@@ -247,13 +247,14 @@ def _route(make: Callable[..., Request], space: _Namespace, op: AddRoute) -> Req
 def _send(batch: Batch, steps: Sequence[_Step], spaces: dict[str, _Namespace] | None = None) -> None:
     """Carry out the steps in the calling thread's namespace; an object that exists must be the same."""
     failed = batch.try_send([request for _, request in steps])
+    comparison: existing.Comparison | None = None
     for position, number in failed.items():
         op = steps[position][0]
         if number != errno.EEXIST:
             raise _failure(op, number)
-        from netlab.kernel import existing
-
-        difference = existing.difference(op, {} if spaces is None else {n: s.path for n, s in spaces.items()})
+        if comparison is None:
+            comparison = existing.Comparison({name: space.path for name, space in (spaces or {}).items()})
+        difference = comparison.difference(op)
         if difference:
             raise ForeignObjectError(
                 f"{op.describe()}: one exists already, {difference}",

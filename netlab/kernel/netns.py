@@ -92,9 +92,11 @@ def create_many(names: Sequence[str], directory: Path) -> list[str]:
             missing.append(name)
 
     def work() -> None:
+        # New namespaces are all alike, so the first one tells which settings have to be written.
+        settings: list[tuple[str, str]] | None = None
         for name in missing:
             try:
-                _create_here(name, directory)
+                settings = _create_here(name, directory, settings)
             except OSError as error:
                 raise _kernel_error(f"create namespace {name}", error) from error
 
@@ -171,20 +173,28 @@ def in_thread(work: Callable[[], _Result]) -> _Result:
     return outcome[0]
 
 
-def _create_here(name: str, directory: Path) -> None:
-    """Make one namespace; leaves the calling thread inside it."""
+def _create_here(name: str, directory: Path, settings: list[tuple[str, str]] | None) -> list[tuple[str, str]]:
+    """Make one namespace and leave the calling thread inside it; returns the settings that had to be written."""
     _make_symlink(name, directory)
     syscalls.unshare(syscalls.CLONE_NEWNET)
-    for key, value in _INITIAL_SYSCTLS:
-        # A kernel without IPv6 has no switch for it.
-        with suppress(FileNotFoundError):
-            write_sysctl(key, value)
+    if settings is None:
+        settings = [(key, value) for key, value in _INITIAL_SYSCTLS if _differs(key, value)]
+    for key, value in settings:
+        write_sysctl(key, value)
     with rtnetlink.Batch() as batch:
         batch.send([rtnetlink.link_up(1)])
     # The mount comes last: a namespace that has a name is a complete one, even after a kill in between.
     path = directory / name
     os.close(os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o444))
     syscalls.mount(_OWN, path, flags=syscalls.MS_BIND)
+    return settings
+
+
+def _differs(key: str, value: str) -> bool:
+    # A kernel without IPv6 has no switch for it.
+    with suppress(FileNotFoundError):
+        return read_sysctl(key) != value
+    return False
 
 
 def write_sysctl(key: str, value: str) -> None:

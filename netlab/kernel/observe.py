@@ -60,7 +60,7 @@ def links() -> list[Link]:
     from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
     found = []
-    for message in _dump(rtnetlink.RTM_GETLINK, struct.pack("=BxHiII", 0, 0, 0, 0, 0), ifinfmsg):
+    for message in _dump(rtnetlink.RTM_GETLINK, rtnetlink.EVERY_LINK, ifinfmsg):
         info = message.get_attr("IFLA_LINKINFO")
         found.append(
             Link(

@@ -104,6 +104,10 @@ def get_link(name: str) -> Request:
     return Request(RTM_GETLINK, 0, _link() + _string(IFLA_IFNAME, name) + _u32(IFLA_EXT_MASK, _SKIP_STATISTICS))
 
 
+EVERY_LINK = _link() + _u32(IFLA_EXT_MASK, _SKIP_STATISTICS)
+"""The body of a request for all links, without their statistics."""
+
+
 def new_bridge(name: str, mac: str, index: int = 0) -> Request:
     """A bridge, up and quiet: no multicast snooping, no forward delay, no netfilter calls.
 
