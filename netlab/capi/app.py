@@ -1,0 +1,198 @@
+"""The ASGI application: which handler answers what, who may call it, and how refusals look."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from netlab.capi import apps, destinations, domains, processes, root, routes, spaces
+from netlab.capi.call import Api, Call
+from netlab.capi.config import CapiConfig
+from netlab.capi.errors import (
+    ApiError,
+    invalid_token,
+    not_authenticated,
+    not_authorized,
+    too_large,
+    unknown_error,
+    unknown_request,
+)
+from netlab.capi.tokens import Claims, InvalidToken
+from netlab.capi.uaa import Uaa
+
+Handler = Callable[[Call], Response] | Callable[[Call], Awaitable[Response]]
+_BODY_LIMIT = 1024 * 1024
+_LOG = logging.getLogger("capi")
+
+_ENDPOINTS: Mapping[str, Mapping[str, Handler]] = {
+    "/v3/organizations": {"GET": spaces.list_organizations, "POST": spaces.create_organization},
+    "/v3/organizations/{guid}": {"GET": spaces.show_organization},
+    "/v3/organizations/{guid}/domains": {"GET": domains.list_organization_domains},
+    "/v3/organizations/{guid}/domains/default": {"GET": domains.show_default_domain},
+    "/v3/spaces": {"GET": spaces.list_spaces, "POST": spaces.create_space},
+    "/v3/spaces/{guid}": {"GET": spaces.show_space},
+    "/v3/domains": {"GET": domains.list_domains, "POST": domains.create_domain},
+    "/v3/domains/{guid}": {
+        "GET": domains.show_domain,
+        "PATCH": domains.update_domain,
+        "DELETE": domains.delete_domain,
+    },
+    "/v3/domains/{guid}/route_reservations": {"GET": domains.show_route_reservations},
+    "/v3/apps": {"GET": apps.list_apps, "POST": apps.create_app},
+    "/v3/apps/{guid}": {"GET": apps.show_app, "PATCH": apps.update_app, "DELETE": apps.delete_app},
+    "/v3/apps/{guid}/actions/start": {"POST": apps.start_app},
+    "/v3/apps/{guid}/actions/stop": {"POST": apps.stop_app},
+    "/v3/apps/{guid}/actions/restart": {"POST": apps.restart_app},
+    "/v3/apps/{guid}/env": {"GET": apps.show_env},
+    "/v3/apps/{guid}/environment_variables": {
+        "GET": apps.show_environment,
+        "PATCH": apps.update_environment,
+    },
+    "/v3/apps/{guid}/ssh_enabled": {"GET": apps.show_ssh_enabled},
+    "/v3/apps/{guid}/routes": {"GET": routes.list_app_routes},
+    "/v3/apps/{guid}/processes": {"GET": processes.list_app_processes},
+    "/v3/apps/{guid}/processes/{type}": {
+        "GET": processes.show_process,
+        "PATCH": processes.update_process,
+    },
+    "/v3/apps/{guid}/processes/{type}/actions/scale": {"POST": processes.scale_process},
+    "/v3/apps/{guid}/processes/{type}/stats": {"GET": processes.show_stats},
+    "/v3/processes": {"GET": processes.list_processes},
+    "/v3/processes/{guid}": {"GET": processes.show_process, "PATCH": processes.update_process},
+    "/v3/processes/{guid}/actions/scale": {"POST": processes.scale_process},
+    "/v3/processes/{guid}/stats": {"GET": processes.show_stats},
+    "/v3/routes": {"GET": routes.list_routes, "POST": routes.create_route},
+    "/v3/routes/{guid}": {
+        "GET": routes.show_route,
+        "PATCH": routes.update_route,
+        "DELETE": routes.delete_route,
+    },
+    "/v3/routes/{guid}/destinations": {
+        "GET": destinations.list_destinations,
+        "POST": destinations.insert_destinations,
+        "PATCH": destinations.replace_destinations,
+    },
+    "/v3/routes/{guid}/destinations/{destination_guid}": {"DELETE": destinations.delete_destination},
+    "/v3/jobs/{guid}": {"GET": spaces.show_job},
+}
+_PUBLIC: Mapping[str, Callable[[CapiConfig], dict[str, Any]]] = {
+    "/": root.root,
+    "/v2/info": root.info,
+    "/v3": root.v3,
+}
+
+
+def make_app(api: Api) -> ASGIApp:
+    """The application that serves both hosts; `Host: uaa.…` or `login.…` reaches the UAA, any other the API."""
+    cloud_controller = Router(
+        routes=[
+            *(Route(path, _public(document, api)) for path, document in _PUBLIC.items()),
+            *(
+                Route(path, _endpoint(api, handlers), methods=["GET", "POST", "PATCH", "PUT", "DELETE"])
+                for path, handlers in _ENDPOINTS.items()
+            ),
+        ],
+        default=_Unknown(),
+        redirect_slashes=False,
+    )
+    uaa = Router(routes=Uaa(api).routes(), redirect_slashes=False)
+    own = {f"uaa.{api.config.system_domain}", f"login.{api.config.system_domain}"}
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        headers = dict(scope["headers"])
+        host = headers.get(b"host", b"").decode("latin-1").partition(":")[0].lower()
+        given = headers.get(b"x-vcap-request-id", b"")[:200]
+        request_id = (given + b"::" if given else b"") + str(uuid.uuid4()).encode()
+        begun = False
+
+        async def send_marked(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                message["headers"] = [*message["headers"], (b"x-vcap-request-id", request_id)]
+            await send(message)
+
+        try:
+            await (uaa if host in own else cloud_controller)(scope, receive, send_marked)
+        except ClientDisconnect:
+            return
+        except Exception:
+            # The one place that turns a bug into the document that clients of Cloud Foundry expect.
+            _LOG.exception("%s %s failed, request %s", scope["method"], scope["path"], request_id.decode())
+            if begun:
+                raise
+            await _refusal(unknown_error())(scope, receive, send_marked)
+
+    return application
+
+
+def _refusal(error: ApiError) -> JSONResponse:
+    return JSONResponse(error.document(), error.status)
+
+
+def _public(document: Callable[[CapiConfig], dict[str, Any]], api: Api) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(_request: Request) -> Response:
+        return JSONResponse(document(api.config))
+
+    return endpoint
+
+
+def _endpoint(api: Api, handlers: Mapping[str, Handler]) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            claims = _claims(api, request)
+            method = "GET" if request.method == "HEAD" else request.method
+            handler = handlers.get(method)
+            if handler is None:
+                raise unknown_request()
+            if not (claims.may_read if method == "GET" else claims.may_write):
+                raise not_authorized()
+            body = b"" if method in {"GET", "DELETE"} else await _body(request)
+            call = Call(api, claims, request.url.path, request.path_params, dict(request.query_params), body)
+            answer = handler(call)
+            return await answer if inspect.isawaitable(answer) else answer
+        except ApiError as error:
+            return _refusal(error)
+
+    return endpoint
+
+
+def _claims(api: Api, request: Request) -> Claims:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if not scheme:
+        raise not_authenticated()
+    if scheme.lower() != "bearer":
+        raise invalid_token()
+    try:
+        return api.tokens.access(token.strip())
+    except InvalidToken:
+        raise invalid_token() from None
+
+
+async def _body(request: Request) -> bytes:
+    parts = []
+    length = 0
+    async for part in request.stream():
+        length += len(part)
+        if length > _BODY_LIMIT:
+            raise too_large()
+        parts.append(part)
+    return b"".join(parts)
+
+
+class _Unknown:
+    """What answers where there is no endpoint."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse with the API's own document."""
+        await _refusal(unknown_request())(scope, receive, send)

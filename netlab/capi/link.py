@@ -1,0 +1,95 @@
+"""A link to a peer that must end up knowing what the database says, whatever becomes of it in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+Change = TypeVar("Change")
+_BACKOFF_SECONDS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+
+
+class Link(ABC, Generic[Change]):
+    """Delivers changes in order, one at a time and each at most once.
+
+    After an outage it forgets them and synchronises instead, as it does at its start and every
+    `sync_seconds`: the database knows better than any queue what the peer should hold.
+    """
+
+    def __init__(self, peer: str, sync_seconds: float, log: logging.Logger) -> None:
+        self._peer = peer
+        self._sync_seconds = sync_seconds
+        self._log = log
+        self._pending: deque[Change] = deque()
+        self._stale = True
+        self._wake = asyncio.Event()
+
+    def put(self, changes: Sequence[Change]) -> None:
+        """Enqueue changes; while a synchronisation is due they are dropped, as it will include them."""
+        if not self._stale:
+            self._pending.extend(changes)
+            self._wake.set()
+
+    def resync(self) -> None:
+        """Ask for a synchronisation at once."""
+        self._stale = True
+        self._wake.set()
+
+    def retry(self) -> None:
+        """The peer may be there again: do not wait for the next attempt."""
+        self._wake.set()
+
+    @abstractmethod
+    async def deliver(self, change: Change) -> None:
+        """Tell the peer of one change; raises ConnectionError if it may not have heard."""
+
+    @abstractmethod
+    async def sync(self) -> None:
+        """Bring the peer to the database's state; raises ConnectionError.
+
+        It calls `start_over` and reads the database in one go, with no await between.
+        """
+
+    def start_over(self) -> None:
+        """Forget the pending changes, because the state that is read now includes them."""
+        self._pending.clear()
+        self._stale = False
+
+    async def run(self) -> None:
+        """Deliver for ever."""
+        loop = asyncio.get_running_loop()
+        failures = 0
+        due = 0.0
+        while True:
+            try:
+                if self._stale or loop.time() >= due:
+                    await self.sync()
+                    due = loop.time() + self._sync_seconds
+                elif self._pending:
+                    await self.deliver(self._pending.popleft())
+                else:
+                    await self._sleep(due - loop.time())
+                    continue
+            except ConnectionError as error:
+                self._stale = True
+                failures += 1
+                if failures == 2:
+                    self._log.warning("%s does not answer, retrying: %s", self._peer, error)
+                await self._sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS)) - 1])
+            else:
+                if failures > 1:
+                    self._log.info("%s answers again after %d failures", self._peer, failures)
+                failures = 0
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait until something is to be done, or for so long."""
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass

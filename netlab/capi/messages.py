@@ -1,0 +1,278 @@
+"""The bodies of requests, and what the API demands of them before it looks into the database."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+PORTS_MAX = 10
+INSTANCES_MAX = 10_000
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE | re.ASCII)
+_HOST = re.compile(r"[\w-]{1,63}|\*", re.ASCII)
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def _domain_name(name: str) -> str:
+    labels = name.split(".")
+    if not 3 <= len(name) <= 253:
+        raise ValueError("must be between 3 and 253 characters")
+    if len(labels) < 2:
+        raise ValueError('must contain at least one "."')
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError("must consist of labels of 1 to 63 letters, digits and inner hyphens")
+    return name.lower()
+
+
+def _host(host: str) -> str:
+    if host and not _HOST.fullmatch(host):
+        raise ValueError('must be either "*" or contain only alphanumeric characters, "_", or "-", at most 63 of them')
+    return host.lower()
+
+
+def _path(path: str) -> str:
+    if not path:
+        return path
+    if path == "/":
+        raise ValueError("cannot be exactly '/'")
+    if not path.startswith("/"):
+        raise ValueError("must begin with a '/'")
+    if "?" in path:
+        raise ValueError("cannot contain '?'")
+    if len(path) > 128:
+        raise ValueError("must be no more than 128 characters")
+    if not path.isascii() or not path.isprintable() or " " in path or "#" in path:
+        raise ValueError("must consist of the printable characters that a URL's path may hold")
+    return path
+
+
+def _environment(environment: dict[str, str | None]) -> dict[str, str | None]:
+    for name in environment:
+        if not name or "=" in name:
+            raise ValueError(f"cannot hold the name {name!r}: it must not be empty nor contain '='")
+        if name.startswith("VCAP_"):
+            raise ValueError(f"cannot set {name}: names that start with VCAP_ are reserved")
+        if name == "PORT":
+            raise ValueError("cannot set PORT")
+    return environment
+
+
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+Guid = Annotated[str, Field(min_length=1, max_length=255)]
+DomainName = Annotated[str, AfterValidator(_domain_name)]
+Host = Annotated[str, AfterValidator(_host)]
+RoutePath = Annotated[str, AfterValidator(_path)]
+Port = Annotated[int, Field(ge=1024, le=65535)]
+Environment = Annotated[dict[str, str | None], AfterValidator(_environment)]
+Command = Annotated[str, Field(min_length=1, max_length=4096)]
+Instances = Annotated[int, Field(ge=0, le=INSTANCES_MAX)]
+Megabytes = Annotated[int, Field(ge=1, le=1024 * 1024)]
+
+
+class Resource(_Body):
+    """A reference to one resource."""
+
+    guid: Guid
+
+
+class ToOne(_Body):
+    """A relationship to one resource, or to none."""
+
+    data: Resource | None = None
+
+
+class ToMany(_Body):
+    """A relationship to several resources."""
+
+    data: list[Resource] = []
+
+
+class Metadata(_Body):
+    """Labels and annotations; null removes one."""
+
+    labels: dict[str, str | None] = {}
+    annotations: dict[str, str | None] = {}
+
+
+class SpaceRelationships(_Body):
+    """What an app belongs to."""
+
+    space: ToOne
+
+
+class OrganizationRelationships(_Body):
+    """What a space belongs to."""
+
+    organization: ToOne
+
+
+class OrganizationCreate(_Body):
+    """POST /v3/organizations."""
+
+    name: Name
+
+
+class SpaceCreate(_Body):
+    """POST /v3/spaces."""
+
+    name: Name
+    relationships: OrganizationRelationships
+
+
+class DomainRelationships(_Body):
+    """Who owns a domain and who else may use it; clients send null for absent."""
+
+    organization: ToOne | None = None
+    shared_organizations: ToMany | None = None
+
+
+class DomainCreate(_Body):
+    """POST /v3/domains."""
+
+    name: DomainName
+    internal: bool | None = None
+    relationships: DomainRelationships | None = None
+    router_group: None = None
+    metadata: Metadata | None = None
+
+
+class Lifecycle(_Body):
+    """Where an app's bits come from; see `netlab.capi.apps`."""
+
+    type: str
+    data: dict[str, Any] = {}
+
+
+class NetlabLifecycle(_Body):
+    """The data of a lifecycle of type `netlab`."""
+
+    directory: str | None = None
+    port: Port = 8080
+
+
+class AppCreate(_Body):
+    """POST /v3/apps."""
+
+    name: Name
+    relationships: SpaceRelationships
+    lifecycle: Lifecycle | None = None
+    environment_variables: Environment | None = None
+    metadata: Metadata | None = None
+
+
+class AppUpdate(_Body):
+    """PATCH /v3/apps/:guid."""
+
+    name: Name | None = None
+    lifecycle: Lifecycle | None = None
+    metadata: Metadata | None = None
+
+
+class EnvironmentUpdate(_Body):
+    """PATCH /v3/apps/:guid/environment_variables; null removes a variable."""
+
+    var: Environment
+
+
+class HealthCheckData(_Body):
+    """How long an instance may take to become healthy, and what is asked of it."""
+
+    timeout: Annotated[int, Field(ge=1, le=3600)] | None = None
+    invocation_timeout: Annotated[int, Field(ge=1, le=3600)] | None = None
+    endpoint: str | None = None
+
+
+class HealthCheck(_Body):
+    """When an instance counts as running."""
+
+    type: Literal["port", "process", "http"] | None = None
+    data: HealthCheckData | None = None
+
+
+class ProcessUpdate(_Body):
+    """PATCH /v3/processes/:guid; a null command goes back to the app's own."""
+
+    command: Command | None = None
+    health_check: HealthCheck | None = None
+    metadata: Metadata | None = None
+
+
+class ProcessScale(_Body):
+    """POST /v3/processes/:guid/actions/scale."""
+
+    instances: Instances | None = None
+    memory_in_mb: Megabytes | None = None
+    disk_in_mb: Megabytes | None = None
+    log_rate_limit_in_bytes_per_second: int | None = None
+
+
+class RouteRelationships(_Body):
+    """The space and the domain of a route."""
+
+    space: ToOne
+    domain: ToOne
+
+
+class RouteCreate(_Body):
+    """POST /v3/routes."""
+
+    relationships: RouteRelationships
+    host: Host | None = None
+    path: RoutePath | None = None
+    port: None = None
+    options: None = None
+    metadata: Metadata | None = None
+
+
+class MetadataUpdate(_Body):
+    """PATCH of a resource of which only the metadata can change."""
+
+    metadata: Metadata | None = None
+
+
+class DestinationProcess(_Body):
+    """The process type that a route is mapped to."""
+
+    type: Name = "web"
+
+
+class DestinationApp(_Body):
+    """The app that a route is mapped to."""
+
+    guid: Guid
+    process: DestinationProcess | None = None
+
+
+class DestinationEntry(_Body):
+    """One destination of a route."""
+
+    app: DestinationApp
+    weight: Annotated[int, Field(ge=1, le=100)] | None = None
+    port: Port | None = None
+    protocol: Literal["http1"] | None = None
+
+    @property
+    def process_type(self) -> str:
+        """The process type; web if none was named."""
+        return self.app.process.type if self.app.process is not None else "web"
+
+    @property
+    def key(self) -> tuple[str, str, int | None]:
+        """What makes two destinations of one route the same."""
+        return self.app.guid, self.process_type, self.port
+
+
+class DestinationsInsert(_Body):
+    """POST /v3/routes/:guid/destinations."""
+
+    destinations: Annotated[list[DestinationEntry], Field(min_length=1, max_length=100)]
+
+
+class DestinationsReplace(_Body):
+    """PATCH /v3/routes/:guid/destinations."""
+
+    destinations: Annotated[list[DestinationEntry], Field(max_length=100)]

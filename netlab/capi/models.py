@@ -1,0 +1,198 @@
+"""The Cloud Controller's tables.
+
+A process of type `web` has the guid of its app, as in Cloud Foundry: Copilot's subsets and the policies of the
+container network rely on it. `Process.version` changes whenever its instances must be made anew, and
+`<guid>-<version>` is the process guid that Diego sees.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+DEFAULT_PORT = 8080
+
+
+def now() -> datetime:
+    """The present time in UTC, without zone: what the columns hold."""
+    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+
+
+def new_guid() -> str:
+    """A fresh random guid."""
+    return str(uuid.uuid4())
+
+
+class Base(DeclarativeBase):
+    """The root of the tables."""
+
+    type_annotation_map = {dict[str, Any]: JSON, dict[str, str]: JSON, list[str]: JSON}  # noqa: RUF012
+
+
+class Record(Base):
+    """What every row of the API has; rows are listed in the order of `id`."""
+
+    __abstract__ = True
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    guid: Mapped[str] = mapped_column(String(36), unique=True, default=new_guid)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
+
+
+class Organization(Record):
+    """An organization: owns spaces and private domains."""
+
+    __tablename__ = "organizations"
+
+    name: Mapped[str] = mapped_column(String(255), unique=True)
+    spaces: Mapped[list[Space]] = relationship(back_populates="organization", cascade="all, delete-orphan")
+    domains: Mapped[list[Domain]] = relationship(back_populates="organization", cascade="all, delete-orphan")
+
+
+class Space(Record):
+    """A space: holds apps and routes."""
+
+    __tablename__ = "spaces"
+    __table_args__ = (UniqueConstraint("organization_guid", "name"),)
+
+    name: Mapped[str] = mapped_column(String(255))
+    organization_guid: Mapped[str] = mapped_column(ForeignKey("organizations.guid"))
+    organization: Mapped[Organization] = relationship(back_populates="spaces")
+    apps: Mapped[list[App]] = relationship(back_populates="space", cascade="all, delete-orphan")
+    routes: Mapped[list[Route]] = relationship(back_populates="space", cascade="all, delete-orphan")
+
+
+class Domain(Record):
+    """A domain; without an organization it is shared by all."""
+
+    __tablename__ = "domains"
+
+    name: Mapped[str] = mapped_column(String(253), unique=True)
+    internal: Mapped[bool] = mapped_column(default=False)
+    organization_guid: Mapped[str | None] = mapped_column(ForeignKey("organizations.guid"))
+    shared_organization_guids: Mapped[list[str]] = mapped_column(default=list)
+    labels: Mapped[dict[str, str]] = mapped_column(default=dict)
+    annotations: Mapped[dict[str, str]] = mapped_column(default=dict)
+    organization: Mapped[Organization | None] = relationship(back_populates="domains")
+    routes: Mapped[list[Route]] = relationship(back_populates="domain", cascade="all, delete-orphan")
+
+
+class App(Record):
+    """An app; what runs is its web process."""
+
+    __tablename__ = "apps"
+    __table_args__ = (UniqueConstraint("space_guid", "name"),)
+
+    name: Mapped[str] = mapped_column(String(255))
+    state: Mapped[str] = mapped_column(String(16), default="STOPPED")
+    space_guid: Mapped[str] = mapped_column(ForeignKey("spaces.guid"))
+    lifecycle_type: Mapped[str] = mapped_column(String(32))
+    lifecycle_data: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    environment: Mapped[dict[str, str]] = mapped_column(default=dict)
+    labels: Mapped[dict[str, str]] = mapped_column(default=dict)
+    annotations: Mapped[dict[str, str]] = mapped_column(default=dict)
+    space: Mapped[Space] = relationship(back_populates="apps")
+    processes: Mapped[list[Process]] = relationship(
+        back_populates="app", cascade="all, delete-orphan", order_by="Process.id", lazy="selectin"
+    )
+    destinations: Mapped[list[Destination]] = relationship(
+        back_populates="app", cascade="all, delete-orphan", order_by="Destination.id"
+    )
+
+    @property
+    def directory(self) -> str | None:
+        """The directory that holds the app's bits; None stands for the built-in demo app."""
+        directory = self.lifecycle_data.get("directory")
+        return directory if isinstance(directory, str) else None
+
+    @property
+    def port(self) -> int:
+        """The port that the app's bits listen on, as an image would tell it."""
+        port = self.lifecycle_data.get("port")
+        return port if isinstance(port, int) else DEFAULT_PORT
+
+
+class Process(Record):
+    """One process type of an app and how it is to run."""
+
+    __tablename__ = "processes"
+    __table_args__ = (UniqueConstraint("app_guid", "type"),)
+
+    app_guid: Mapped[str] = mapped_column(ForeignKey("apps.guid"))
+    type: Mapped[str] = mapped_column(String(255), default="web")
+    command: Mapped[str | None] = mapped_column(default=None)
+    instances: Mapped[int] = mapped_column(default=1)
+    memory_in_mb: Mapped[int] = mapped_column(default=256)
+    disk_in_mb: Mapped[int] = mapped_column(default=1024)
+    health_check_type: Mapped[str] = mapped_column(String(16), default="port")
+    health_check_data: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    version: Mapped[str] = mapped_column(String(36), default=new_guid)
+    app: Mapped[App] = relationship(back_populates="processes")
+
+    @property
+    def diego_guid(self) -> str:
+        """The process guid that Diego and Copilot's associations use."""
+        return f"{self.guid}-{self.version}"
+
+
+class Route(Record):
+    """A host (empty: the domain itself) and path of a domain."""
+
+    __tablename__ = "routes"
+    __table_args__ = (UniqueConstraint("domain_guid", "host", "path"),)
+
+    host: Mapped[str] = mapped_column(String(63))
+    path: Mapped[str] = mapped_column(String(128), default="")
+    domain_guid: Mapped[str] = mapped_column(ForeignKey("domains.guid"))
+    space_guid: Mapped[str] = mapped_column(ForeignKey("spaces.guid"), index=True)
+    vip_offset: Mapped[int | None] = mapped_column(unique=True)
+    """1-based place of an internal route's address in the VIP range; it never changes."""
+    labels: Mapped[dict[str, str]] = mapped_column(default=dict)
+    annotations: Mapped[dict[str, str]] = mapped_column(default=dict)
+    domain: Mapped[Domain] = relationship(back_populates="routes", lazy="joined", innerjoin=True)
+    space: Mapped[Space] = relationship(back_populates="routes")
+    destinations: Mapped[list[Destination]] = relationship(
+        back_populates="route", cascade="all, delete-orphan", order_by="Destination.id", lazy="selectin"
+    )
+
+    @property
+    def fqdn(self) -> str:
+        """The host name that requests carry."""
+        return f"{self.host}.{self.domain.name}" if self.host else self.domain.name
+
+
+class Destination(Record):
+    """A route mapped to a process type of an app, with a port of its own and a weight if either was given."""
+
+    __tablename__ = "destinations"
+
+    route_guid: Mapped[str] = mapped_column(ForeignKey("routes.guid"), index=True)
+    app_guid: Mapped[str] = mapped_column(ForeignKey("apps.guid"), index=True)
+    process_type: Mapped[str] = mapped_column(String(255), default="web")
+    port: Mapped[int | None]
+    weight: Mapped[int | None]
+    route: Mapped[Route] = relationship(back_populates="destinations")
+    app: Mapped[App] = relationship(back_populates="destinations", lazy="joined", innerjoin=True)
+
+
+class Job(Record):
+    """A deletion that a client may ask after; here it is complete by the time it can."""
+
+    __tablename__ = "jobs"
+
+    operation: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(16), default="COMPLETE")
+
+
+class SigningKey(Base):
+    """The key that signs the UAA's tokens, so that they outlive a restart."""
+
+    __tablename__ = "signing_keys"
+
+    kid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    private_pem: Mapped[str]

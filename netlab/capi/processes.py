@@ -1,0 +1,216 @@
+"""Processes: what an app runs, how often, and how its instances fare."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from netlab.capi.apps import renew
+from netlab.capi.call import Call, Transaction
+from netlab.capi.documents import common, stamp, to_one
+from netlab.capi.errors import missing, stats_unavailable, unprocessable
+from netlab.capi.listing import Listing, among
+from netlab.capi.messages import ProcessScale, ProcessUpdate
+from netlab.capi.models import App, Process, now
+from netlab.protocols import bbs_pb2 as bbs
+
+_PROCESSES = Listing(
+    Process,
+    {
+        "guids": among(Process.guid),
+        "types": among(Process.type),
+        "app_guids": among(Process.app_guid),
+        "space_guids": lambda guids: Process.app.has(App.space_guid.in_(guids)),
+    },
+)
+_STATES = {"UNCLAIMED": "STARTING", "CLAIMED": "STARTING", "RUNNING": "RUNNING", "CRASHED": "CRASHED"}
+_MEBIBYTE = 1024 * 1024
+_FDS = 16_384
+
+
+def _find(call: Call, transaction: Transaction) -> Process:
+    """The process in the path: by its own guid, or by an app's guid and a type."""
+    kind = call.parameters.get("type")
+    if kind is None:
+        return transaction.get(Process, call.guid)
+    app = transaction.get(App, call.guid)
+    for process in app.processes:
+        if process.type == kind:
+            return process
+    raise missing("Process")
+
+
+def _process(call: Call, process: Process) -> dict[str, Any]:
+    path = f"/v3/processes/{process.guid}"
+    check = {"timeout": None, "invocation_timeout": None, **process.health_check_data}
+    return {
+        **common(process),
+        "type": process.type,
+        "command": process.command,
+        "instances": process.instances,
+        "memory_in_mb": process.memory_in_mb,
+        "disk_in_mb": process.disk_in_mb,
+        "log_rate_limit_in_bytes_per_second": -1,
+        "health_check": {"type": process.health_check_type, "data": check},
+        "version": process.version,
+        "relationships": {"app": to_one(process.app_guid), "revision": None},
+        "metadata": {"labels": {}, "annotations": {}},
+        "links": {
+            "self": call.link(path),
+            "scale": call.link(f"{path}/actions/scale", "POST"),
+            "app": call.link(f"/v3/apps/{process.app_guid}"),
+            "space": call.link(f"/v3/spaces/{process.app.space_guid}"),
+            "stats": call.link(f"{path}/stats"),
+        },
+    }
+
+
+def _listed(call: Call, process: Process) -> dict[str, Any]:
+    hidden = process.command and "[PRIVATE DATA HIDDEN IN LISTS]"
+    return _process(call, process) | {"command": hidden}
+
+
+def list_processes(call: Call) -> Response:
+    """GET /v3/processes."""
+    with call.transaction() as transaction:
+        return _PROCESSES.answer(call, transaction, _listed)
+
+
+def list_app_processes(call: Call) -> Response:
+    """GET /v3/apps/:guid/processes."""
+    with call.transaction() as transaction:
+        app = transaction.get(App, call.guid)
+        return _PROCESSES.answer(call, transaction, _listed, Process.app_guid == app.guid)
+
+
+def show_process(call: Call) -> Response:
+    """GET /v3/processes/:guid and /v3/apps/:guid/processes/:type."""
+    with call.transaction() as transaction:
+        return JSONResponse(_process(call, _find(call, transaction)))
+
+
+def update_process(call: Call) -> Response:
+    """PATCH of a process: command and health check; running instances keep theirs until a restart."""
+    message = call.message(ProcessUpdate)
+    with call.transaction() as transaction:
+        process = _find(call, transaction)
+        if "command" in message.model_fields_set:
+            process.command = message.command
+        if message.health_check is not None:
+            if message.health_check.type is not None:
+                process.health_check_type = message.health_check.type
+            if message.health_check.data is not None:
+                process.health_check_data = message.health_check.data.model_dump(exclude_none=True)
+        transaction.session.flush()
+        return JSONResponse(_process(call, process))
+
+
+def scale_process(call: Call) -> Response:
+    """POST …/actions/scale: the number of instances at once; other quotas of a running process renew it."""
+    message = call.message(ProcessScale)
+    with call.transaction() as transaction:
+        process = _find(call, transaction)
+        if message.log_rate_limit_in_bytes_per_second not in (None, -1):
+            raise unprocessable("Log rate limit is not supported: it must be -1")
+        quotas = process.memory_in_mb, process.disk_in_mb
+        instances = process.instances
+        if message.instances is not None:
+            process.instances = message.instances
+        if message.memory_in_mb is not None:
+            process.memory_in_mb = message.memory_in_mb
+        if message.disk_in_mb is not None:
+            process.disk_in_mb = message.disk_in_mb
+        process.updated_at = now()
+        if process.app.state == "STARTED":
+            if (process.memory_in_mb, process.disk_in_mb) != quotas:
+                renew(transaction, process)
+            elif process.instances != instances:
+                update = bbs.DesiredLRPUpdate(instances=process.instances)
+                transaction.diego.append(bbs.UpdateDesiredLRPRequest(process_guid=process.diego_guid, update=update))
+        transaction.session.flush()
+        return JSONResponse(_process(call, process), 202)
+
+
+async def show_stats(call: Call) -> Response:
+    """GET …/stats: each instance as the BBS knows it; raises 503 if the BBS does not answer."""
+    with call.transaction() as transaction:
+        process = _find(call, transaction)
+        started = process.app.state == "STARTED"
+        diego_guid, kind, instances = process.diego_guid, process.type, process.instances
+        quotas = {
+            "mem_quota": process.memory_in_mb * _MEBIBYTE,
+            "disk_quota": process.disk_in_mb * _MEBIBYTE,
+        }
+    if not started:
+        resources = [_down(kind, index, "") for index in range(instances)]
+        return JSONResponse({"resources": resources})
+    try:
+        lrps = await call.api.diego.actual_lrps(diego_guid)
+    except ConnectionError:
+        raise stats_unavailable() from None
+    return JSONResponse({"resources": _stats(kind, instances, quotas, lrps)})
+
+
+def _stats(kind: str, instances: int, quotas: dict[str, int], lrps: Sequence[bbs.ActualLRP]) -> list[dict[str, Any]]:
+    """One entry an index; an ordinary instance goes before one that is being evacuated."""
+    by_index: dict[int, bbs.ActualLRP] = {}
+    for lrp in lrps:
+        index = lrp.actual_lrp_key.index
+        if index not in by_index or lrp.presence == bbs.ActualLRP.ORDINARY:
+            by_index[index] = lrp
+    resources = []
+    for index in range(instances):
+        present = by_index.get(index)
+        if present is None:
+            resources.append(_down(kind, index, ""))
+        elif _STATES.get(present.state) != "RUNNING":
+            state = _STATES.get(present.state, "DOWN")
+            details = present.crash_reason or present.placement_error
+            resources.append(_down(kind, index, details) | {"state": state, "uptime": _uptime(present)})
+        else:
+            resources.append(_running(kind, present) | quotas)
+    return resources
+
+
+def _uptime(lrp: bbs.ActualLRP) -> int:
+    return max(0, int(time.time() - lrp.since / 1e9)) if lrp.since else 0
+
+
+def _down(kind: str, index: int, details: str) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "index": index,
+        "state": "DOWN",
+        "uptime": 0,
+        "isolation_segment": None,
+        "details": details or None,
+    }
+
+
+def _running(kind: str, lrp: bbs.ActualLRP) -> dict[str, Any]:
+    net = lrp.actual_lrp_net_info
+    return {
+        "type": kind,
+        "index": lrp.actual_lrp_key.index,
+        "instance_guid": lrp.actual_lrp_instance_key.instance_guid,
+        "state": "RUNNING",
+        "usage": {"time": stamp(now()), "cpu": 0.0, "mem": 0, "disk": 0},
+        "host": net.address,
+        "instance_internal_ip": net.instance_address,
+        "instance_ports": [
+            {
+                "external": port.host_port or None,
+                "internal": port.container_port,
+                "external_tls_proxy_port": port.host_tls_proxy_port or None,
+                "internal_tls_proxy_port": port.container_tls_proxy_port or None,
+            }
+            for port in net.ports
+        ],
+        "uptime": _uptime(lrp),
+        "fds_quota": _FDS,
+        "isolation_segment": None,
+        "details": None,
+    }
