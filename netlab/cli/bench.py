@@ -41,7 +41,7 @@ def propagation(changes: int, lab: str | None, output: str) -> None:
     require_root("netlab bench propagation")
     from netlab.lab import calls
 
-    _show(calls.task(lab, "netlab.bench.propagation", {"changes": changes}), output)
+    _show(calls.task(lab, "netlab.bench.propagation", {"changes": changes}, node="client"), output)
 
 
 def _show(figures: dict[str, float], output: str) -> None:

@@ -64,6 +64,7 @@ def prepare(topology: Topology | Path, *, name: str | None = None, replace: bool
         _start_supervisor(paths)
     except BaseException:
         teardown.destroy(lab)
+        reap(lab)
         raise
     return Prepared(lab)
 
