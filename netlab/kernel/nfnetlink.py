@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -107,14 +108,17 @@ class Message:
 
 
 class NetfilterSocket:
-    """A netfilter netlink socket that belongs to a namespace, wherever it is read from."""
+    """A netfilter netlink socket that belongs to a namespace, wherever it is read from.
 
-    def __init__(self, netns: Path, groups: Sequence[int] = (), *, buffer_bytes: int = 4 << 20) -> None:
-        with namespaces.entered(netns):
+    Without `netns` it belongs to the calling thread's.
+    """
+
+    def __init__(self, netns: Path | None, groups: Sequence[int] = (), *, buffer_bytes: int = 4 << 20) -> None:
+        with namespaces.entered(netns) if netns is not None else nullcontext():
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
         self.lost = 0
         """How often the kernel had to throw messages away because nobody read them."""
-        self._where = netns.name
+        self._where = netns.name if netns is not None else "this namespace"
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer_bytes)
         self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
         self._socket.bind((0, 0))

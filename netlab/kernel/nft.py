@@ -24,7 +24,7 @@ TRACE_GROUP = 9
 TABLE = "netlab_trace"
 """The private table's name; rules of it are never evidence of anything."""
 
-_NEW_TABLE, _DELETE_TABLE, _NEW_CHAIN, _NEW_RULE, _GET_RULE, TRACE = 0, 2, 3, 6, 7, 17
+_NEW_TABLE, _GET_TABLE, _DELETE_TABLE, _NEW_CHAIN, _NEW_RULE, _GET_RULE, TRACE = 0, 1, 2, 3, 6, 7, 17
 _OWNED_BY_SOCKET = 2
 _META_TRACE, _META_L4PROTO = 12, 16
 _REGISTER = 1
@@ -115,6 +115,16 @@ def trace_table(ports: Collection[int] | None) -> list[Request]:
 def delete_table() -> list[Request]:
     """The requests that remove the private table before its socket closes."""
     return [Request(SUBSYSTEM, _DELETE_TABLE, text(1, TABLE))]
+
+
+def has_tables() -> bool:
+    """Whether nftables has any IPv4 table in the calling thread's namespace."""
+    try:
+        with NetfilterSocket(None) as sock:
+            return any(True for _ in sock.dump(Request(SUBSYSTEM, _GET_TABLE)))
+    except OSError:
+        # Without nftables in the kernel there is none.
+        return False
 
 
 def rule_numbers(sock: NetfilterSocket) -> dict[tuple[str, str, int], int]:

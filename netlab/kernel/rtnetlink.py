@@ -234,6 +234,12 @@ def delete_neighbour(index: int, address: str, mac: str) -> Request:
     return Request(RTM_DELNEIGH, 0, _neighbour(index, address, mac))
 
 
+def new_qdisc(index: int, kind: str, options: bytes) -> Request:
+    """A queueing discipline at the root of a link; `options` is its own structure."""
+    header = struct.pack("=BxxxiIII", socket.AF_UNSPEC, index, 0, 0xFFFFFFFF, 0)
+    return Request(36, _NEW, header + _string(1, kind) + attribute(2, options))
+
+
 class Batch:
     """A rtnetlink socket in the namespace where it was opened, wherever the thread goes afterwards."""
 

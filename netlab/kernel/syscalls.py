@@ -24,6 +24,7 @@ MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
 _libc.mount.argtypes = (
     ctypes.c_char_p,
     ctypes.c_char_p,
@@ -84,3 +85,11 @@ def attach_filter(fd: int, program: bytes) -> None:
     """Give a socket a classic BPF program, in place of the one it has (SO_ATTACH_FILTER)."""
     request = _FilterProgram(len(program) // 8, program)
     _check(_libc.setsockopt(fd, 1, 26, ctypes.byref(request), ctypes.sizeof(request)))
+
+
+def syscall(number: int, *arguments: int) -> int:
+    """Make a system call by its number, for which the C library has no function (syscall(2))."""
+    result = int(_libc.syscall(ctypes.c_long(number), *map(ctypes.c_long, arguments)))
+    if result < 0:
+        _check(result)
+    return result
