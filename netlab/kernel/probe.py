@@ -49,7 +49,7 @@ class _Probe:
 
 
 def features() -> list[Feature]:
-    """Try everything that netlab uses, in the order of its importance. Takes some 50 ms, and the import of python-iptables."""
+    """Try everything that netlab uses, most important first; some 50 ms, and the import of python-iptables."""
     return [_try(probe) for probe in _PROBES]
 
 
