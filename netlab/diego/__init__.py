@@ -1,1 +1,1 @@
-"""Diego: the auctioneer that places instances and the rep that runs them on a cell."""
+"""Diego: the auctioneer places instances on cells, a rep runs those of its cell."""

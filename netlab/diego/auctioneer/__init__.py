@@ -1,0 +1,1 @@
+"""The auctioneer: decides which cell runs an instance."""

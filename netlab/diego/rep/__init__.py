@@ -1,0 +1,1 @@
+"""The rep: runs the app containers of one cell."""
