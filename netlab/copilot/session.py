@@ -69,7 +69,8 @@ class SourceSession:
 
     def responses(self) -> Iterator[mcp.Resources]:
         """What may be sent now; each response yielded counts as sent."""
-        for name, watch in self._watches.items():
+        # A copy: the sink may ask for another collection while a response is being sent.
+        for name, watch in list(self._watches.items()):
             collection = self.snapshot.collections[name]
             if watch.pending_nonce or watch.answered_revision == collection.revision:
                 continue
