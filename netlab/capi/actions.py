@@ -13,7 +13,7 @@ from typing import Any
 
 from netlab.capi import waiting
 from netlab.capi.client import CapiClient, Refused
-from netlab.capi.config import ORGANIZATION, SPACE
+from netlab.capi.config import SPACE
 from netlab.capi.weights import rescale
 from netlab.errors import MeshError
 
@@ -228,14 +228,10 @@ def _entry(destination: Mapping[str, Any], weight: int) -> dict[str, Any]:
 
 
 async def _space(client: CapiClient) -> str:
-    """The guid of the space that everything is pushed to."""
-    found = await client.get("/v3/organizations", names=ORGANIZATION)
+    """The guid of the space that everything is pushed to: the first of its name, made with the database."""
+    found = await client.get("/v3/spaces", names=SPACE)
     if not found["resources"]:
-        raise MeshError(f"CAPI has no organization {ORGANIZATION}")
-    organization = found["resources"][0]["guid"]
-    found = await client.get("/v3/spaces", names=SPACE, organization_guids=organization)
-    if not found["resources"]:
-        raise MeshError(f"CAPI's organization {ORGANIZATION} has no space {SPACE}")
+        raise MeshError(f"CAPI has no space {SPACE}")
     return str(found["resources"][0]["guid"])
 
 

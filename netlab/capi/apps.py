@@ -87,7 +87,7 @@ def create_app(call: Call) -> Response:
     with call.transaction() as transaction:
         session = transaction.session
         reference = message.relationships.space.data
-        space = reference and session.scalar(select(Space).where(Space.guid == reference.guid))
+        space = reference and session.get(Space, reference.guid)
         if not space:
             raise unprocessable("Invalid space. Ensure that the space exists and you have access to it.")
         _check_name(transaction, space.guid, message.name)
@@ -256,7 +256,7 @@ def show_ssh_enabled(call: Call) -> Response:
 
 
 def _check_name(transaction: Transaction, space_guid: str, name: str) -> None:
-    taken = select(App.id).where(App.space_guid == space_guid, App.name == name)
+    taken = select(App.position).where(App.space_guid == space_guid, App.name == name)
     if transaction.session.scalar(taken):
         raise unprocessable(f"App with the name '{name}' already exists.")
 

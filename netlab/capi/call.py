@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from netlab.capi.changes import CopilotChange, CopilotLink, DiegoChange, DiegoLink
@@ -45,7 +44,7 @@ class Transaction:
 
     def get(self, kind: type[Row], guid: str, name: str | None = None) -> Row:
         """The row of this guid; raises 404 with the kind's name."""
-        row = self.session.scalar(select(kind).where(kind.guid == guid))
+        row = self.session.get(kind, guid)
         if row is None:
             raise missing(name or kind.__name__)
         return row

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+# httpx imports these with the first request; named here, the fork server has them.
+import anyio._backends._asyncio  # noqa: F401
+import httpcore  # noqa: F401
 import httpx
 
 from netlab.errors import MeshError
@@ -37,7 +40,13 @@ class CapiClient:
         # Not create_default_context(): it would read the machine's CAs too, which takes ten times as long.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cafile=ca)
-        self._http = httpx.AsyncClient(verify=context, timeout=_TIMEOUT_SECONDS, trust_env=False)
+        # One connection: a second handshake costs more than the API's one thread could gain by it.
+        self._http = httpx.AsyncClient(
+            verify=context,
+            timeout=httpx.Timeout(_TIMEOUT_SECONDS, pool=None),
+            limits=httpx.Limits(max_connections=1),
+            trust_env=False,
+        )
         self._tokens: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:

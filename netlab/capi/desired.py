@@ -38,7 +38,7 @@ def route_weights(session: Session, *conditions: ColumnElement[bool]) -> dict[st
         select(Destination.route_guid, Process.guid, Destination.weight)
         .join(Process, _IS_PROCESS)
         .where(*conditions)
-        .order_by(Destination.id)
+        .order_by(Destination.position)
     )
     found: dict[str, dict[str, int]] = {}
     for route_guid, process_guid, weight in rows:
@@ -62,7 +62,7 @@ def app_targets(session: Session, *conditions: ColumnElement[bool]) -> dict[str,
         .join(Route, Route.guid == Destination.route_guid)
         .join(Domain, Domain.guid == Route.domain_guid)
         .where(*conditions)
-        .order_by(Destination.id)
+        .order_by(Destination.position)
     )
     found: dict[str, list[Target]] = {}
     for app_guid, process_type, port, host, path, domain, internal in rows:
@@ -100,7 +100,7 @@ def copilot_state(sessions: sessionmaker[Session], config: CapiConfig) -> copilo
         rows = session.execute(
             select(Route.guid, Route.host, Route.path, Route.vip_offset, Domain.name, Domain.internal)
             .join(Domain, Domain.guid == Route.domain_guid)
-            .order_by(Route.id)
+            .order_by(Route.position)
         )
         routes = [
             copilot_route(guid, f"{host}.{domain}" if host else domain, path, internal, offset, config)
@@ -112,7 +112,7 @@ def copilot_state(sessions: sessionmaker[Session], config: CapiConfig) -> copilo
             select(Process.guid, Process.version)
             .join(App, App.guid == Process.app_guid)
             .where(App.state == "STARTED")
-            .order_by(Process.id)
+            .order_by(Process.position)
         )
         return copilot.BulkSyncRequest(
             routes=routes,
@@ -135,7 +135,7 @@ def diego_state(sessions: sessionmaker[Session], config: CapiConfig) -> list[bbs
             .join(Process.app)
             .where(App.state == "STARTED")
             .options(joinedload(Process.app).joinedload(App.space).joinedload(Space.organization))
-            .order_by(Process.id)
+            .order_by(Process.position)
         ).all()
         targets = app_targets(session)
         return [

@@ -135,7 +135,7 @@ def _add(route: Route, entry: DestinationEntry, apps: dict[str, App]) -> None:
 
 
 def _check_ports(transaction: Transaction, entries: Sequence[DestinationEntry]) -> None:
-    for app_guid, process_type in {(entry.app.guid, entry.process_type) for entry in entries}:
+    for app_guid, process_type in {(entry.app.guid, entry.process_type) for entry in entries if entry.port}:
         ports = transaction.session.scalars(
             select(Destination.port)
             .where(Destination.app_guid == app_guid, Destination.process_type == process_type)

@@ -91,10 +91,10 @@ def create_domain(call: Call) -> Response:
         raise unprocessable("Relationships cannot contain shared_organizations without an owning organization")
     with call.transaction() as transaction:
         session = transaction.session
-        if session.scalar(select(Domain.id).where(Domain.name == message.name)):
+        if session.scalar(select(Domain.position).where(Domain.name == message.name)):
             raise unprocessable(f'The domain name "{message.name}" is already in use')
         for guid in {*shared, *([owner.guid] if owner else [])}:
-            if not session.scalar(select(Organization.id).where(Organization.guid == guid)):
+            if not session.scalar(select(Organization.position).where(Organization.guid == guid)):
                 raise unprocessable(f"Organization with guid '{guid}' does not exist or you do not have access to it.")
         domain = Domain(
             name=message.name,

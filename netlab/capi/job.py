@@ -6,9 +6,10 @@ import asyncio
 import socket
 from functools import partial
 
+# These would be imported by the first engine and the first server; named here, the fork server has them.
+import sqlalchemy.dialects.sqlite  # noqa: F401
 import uvicorn
-
-# Named here so that the fork server has it: uvicorn would import it only when the first server starts.
+import uvicorn.lifespan.off
 import uvicorn.protocols.http.h11_impl
 from sqlalchemy.orm import sessionmaker
 
@@ -46,8 +47,7 @@ async def run(context: Context) -> None:
     )
     tokens = TokenIssuer.load(sessions, f"{config.uaa_url}/oauth/token")
     server = _server(Api(config, sessions, tokens, copilot, diego))
-    host, _, port = config.listen.rpartition(":")
-    listener = socket.create_server((host, int(port)), backlog=512)
+    listener = _listen(config.listen)
     links = [asyncio.create_task(link.run()) for link in (copilot, diego)]
     try:
         await server.startup(sockets=[listener])
@@ -59,6 +59,17 @@ async def run(context: Context) -> None:
             link.cancel()
         await asyncio.wait(links)
         engine.dispose()
+
+
+def _listen(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    # asyncio turns Nagle's algorithm off only where it sees the protocol number; socket.create_server leaves it
+    # out, and each answer then waits 40 ms for the client's delayed acknowledgement.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, int(port)))
+    listener.listen(512)
+    return listener
 
 
 async def _first_of(stopping: asyncio.Event, links: list[asyncio.Task[None]]) -> None:
@@ -75,7 +86,7 @@ def _server(api: Api) -> uvicorn.Server:
     """A server that runs in this loop: without signal handlers, without a tick, its log in the component's."""
     config = uvicorn.Config(
         make_app(api),
-        http=uvicorn.protocols.http.h11_impl.H11Protocol,
+        http="h11",
         ws="none",
         lifespan="off",
         log_config=None,

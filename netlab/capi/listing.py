@@ -50,10 +50,12 @@ class Listing(Generic[Row]):
                 statement = statement.where(self.filters[name]([unquote(part) for part in given.split(",")]))
             if name not in {"page", "per_page"}:
                 kept[name] = given
-        total = transaction.session.scalar(select(func.count()).select_from(statement.subquery())) or 0
-        rows = transaction.session.scalars(
-            self._ordered(statement, call.query.get("order_by", "")).limit(per_page).offset((page - 1) * per_page)
-        ).all()
+        ordered = self._ordered(statement, call.query.get("order_by", ""))
+        rows = transaction.session.scalars(ordered.limit(per_page).offset((page - 1) * per_page)).all()
+        if page == 1 and len(rows) < per_page:
+            total = len(rows)
+        else:
+            total = transaction.session.scalar(select(func.count()).select_from(statement.subquery())) or 0
         pages = max(1, -(-total // per_page))
 
         def link(number: int) -> dict[str, str] | None:
@@ -92,9 +94,9 @@ class Listing(Generic[Row]):
     def _ordered(self, statement: Select[Row], order: str) -> Select[Row]:
         name = order.lstrip("+-")
         if not name:
-            return statement.order_by(self.kind.id)
+            return statement.order_by(self.kind.position)
         column = getattr(self.kind, name)
-        return statement.order_by(column.desc() if order.startswith("-") else column, self.kind.id)
+        return statement.order_by(column.desc() if order.startswith("-") else column, self.kind.position)
 
 
 def _number(query: Mapping[str, str], name: str, default: int, largest: int) -> int:

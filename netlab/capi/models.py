@@ -7,12 +7,13 @@ container network rely on it. `Process.version` changes whenever its instances m
 
 from __future__ import annotations
 
+import time
 import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, String, UniqueConstraint
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy import JSON, BigInteger, ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, configure_mappers, mapped_column, relationship
 
 DEFAULT_PORT = 8080
 
@@ -27,6 +28,16 @@ def new_guid() -> str:
     return str(uuid.uuid4())
 
 
+_last_position = 0
+
+
+def _next_position() -> int:
+    """The time in nanoseconds, or one more than the last if the clock did not advance."""
+    global _last_position
+    _last_position = max(time.time_ns(), _last_position + 1)
+    return _last_position
+
+
 class Base(DeclarativeBase):
     """The root of the tables."""
 
@@ -34,12 +45,13 @@ class Base(DeclarativeBase):
 
 
 class Record(Base):
-    """What every row of the API has; rows are listed in the order of `id`."""
+    """What every row of the API has; rows are listed in the order of `position`, that is of their making."""
 
     __abstract__ = True
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    guid: Mapped[str] = mapped_column(String(36), unique=True, default=new_guid)
+    # The key is what others refer to, so that a session finds the row of a reference that it holds already.
+    guid: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_guid)
+    position: Mapped[int] = mapped_column(BigInteger, index=True, default=_next_position)
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
 
@@ -98,10 +110,10 @@ class App(Record):
     annotations: Mapped[dict[str, str]] = mapped_column(default=dict)
     space: Mapped[Space] = relationship(back_populates="apps")
     processes: Mapped[list[Process]] = relationship(
-        back_populates="app", cascade="all, delete-orphan", order_by="Process.id", lazy="selectin"
+        back_populates="app", cascade="all, delete-orphan", order_by="Process.position"
     )
     destinations: Mapped[list[Destination]] = relationship(
-        back_populates="app", cascade="all, delete-orphan", order_by="Destination.id"
+        back_populates="app", cascade="all, delete-orphan", order_by="Destination.position"
     )
 
     @property
@@ -132,7 +144,7 @@ class Process(Record):
     health_check_type: Mapped[str] = mapped_column(String(16), default="port")
     health_check_data: Mapped[dict[str, Any]] = mapped_column(default=dict)
     version: Mapped[str] = mapped_column(String(36), default=new_guid)
-    app: Mapped[App] = relationship(back_populates="processes")
+    app: Mapped[App] = relationship(back_populates="processes", lazy="joined", innerjoin=True)
 
     @property
     def diego_guid(self) -> str:
@@ -157,7 +169,7 @@ class Route(Record):
     domain: Mapped[Domain] = relationship(back_populates="routes", lazy="joined", innerjoin=True)
     space: Mapped[Space] = relationship(back_populates="routes")
     destinations: Mapped[list[Destination]] = relationship(
-        back_populates="route", cascade="all, delete-orphan", order_by="Destination.id", lazy="selectin"
+        back_populates="route", cascade="all, delete-orphan", order_by="Destination.position", lazy="selectin"
     )
 
     @property
@@ -196,3 +208,7 @@ class SigningKey(Base):
 
     kid: Mapped[str] = mapped_column(String(64), primary_key=True)
     private_pem: Mapped[str]
+
+
+# At import, which the fork server does for every lab's start, instead of at the first query.
+configure_mappers()

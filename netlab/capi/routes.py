@@ -96,10 +96,10 @@ def create_route(call: Call) -> Response:
     with call.transaction() as transaction:
         session = transaction.session
         space_data, domain_data = message.relationships.space.data, message.relationships.domain.data
-        space = space_data and session.scalar(select(Space).where(Space.guid == space_data.guid))
+        space = space_data and session.get(Space, space_data.guid)
         if not space:
             raise unprocessable("Invalid space. Ensure that the space exists and you have access to it.")
-        domain = domain_data and session.scalar(select(Domain).where(Domain.guid == domain_data.guid))
+        domain = domain_data and session.get(Domain, domain_data.guid)
         if not domain or not _may_use(space, domain):
             raise unprocessable("Invalid domain. Ensure that the domain exists and you have access to it.")
         _check_route(transaction, space, domain, host, path)
@@ -141,7 +141,7 @@ def _check_route(transaction: Transaction, space: Space, domain: Domain, host: s
     if find_route(transaction, domain, host, path) is not None:
         also = f" and path '{path}'" if path else ""
         raise unprocessable(f"Route already exists with host '{host}'{also} for domain '{domain.name}'.")
-    elsewhere = select(Route.id).where(
+    elsewhere = select(Route.position).where(
         Route.domain_guid == domain.guid, Route.host == host, Route.space_guid != space.guid
     )
     if transaction.session.scalar(elsewhere.limit(1)):

@@ -86,7 +86,7 @@ def create_organization(call: Call) -> Response:
     """POST /v3/organizations."""
     message = call.message(OrganizationCreate)
     with call.transaction() as transaction:
-        if transaction.session.scalar(select(Organization.id).where(Organization.name == message.name)):
+        if transaction.session.scalar(select(Organization.position).where(Organization.name == message.name)):
             raise unprocessable(f"Organization '{message.name}' already exists.")
         organization = Organization(name=message.name)
         transaction.session.add(organization)
@@ -107,7 +107,7 @@ def usable_domains(organization: Organization) -> Any:
 def default_domain(transaction: Transaction, organization: Organization) -> Domain:
     """The first external domain that the organization may use."""
     domain = transaction.session.scalar(
-        select(Domain).where(~Domain.internal, usable_domains(organization)).order_by(Domain.id).limit(1)
+        select(Domain).where(~Domain.internal, usable_domains(organization)).order_by(Domain.position).limit(1)
     )
     if domain is None:
         raise missing("Domain")
@@ -147,7 +147,7 @@ def create_space(call: Call) -> Response:
         organization = owner and transaction.session.scalar(select(Organization).where(Organization.guid == owner.guid))
         if not organization:
             raise unprocessable("Invalid organization. Ensure the organization exists and you have access to it.")
-        taken = select(Space.id).where(Space.organization_guid == organization.guid, Space.name == message.name)
+        taken = select(Space.position).where(Space.organization_guid == organization.guid, Space.name == message.name)
         if transaction.session.scalar(taken):
             raise unprocessable("Name must be unique per organization")
         space = Space(name=message.name, organization_guid=organization.guid)
