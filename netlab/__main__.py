@@ -10,4 +10,5 @@ if not __package__:
 from netlab.cli.main import main
 
 if __name__ == "__main__":
+    sys.argv[0] = "netlab"
     main()

@@ -156,7 +156,7 @@ make_venv() {
     if ! can_compile; then
         : >"$venv/.no-compiler"
         say "no C compiler with Python's headers: set-up goes on without python-iptables, iptables-restore serves alone"
-    elif ! pip --no-build-isolation --no-deps -r "$venv/source.lock"; then
+    elif ! pip --no-build-isolation --use-pep517 --no-deps -r "$venv/source.lock"; then
         say "python-iptables could not be built (see $log): set-up goes on without it, iptables-restore serves alone"
     fi
     : >"$venv/.ready"

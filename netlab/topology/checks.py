@@ -60,14 +60,14 @@ def is_node_name(name: str) -> bool:
 
 
 def _apps(topology: Topology) -> Iterator[Contradiction]:
-    first: dict[str, int] = {}
+    names: set[str] = set()
     for index, app in enumerate(topology.apps):
         name: Place = ("apps", index, "name")
         if is_node_name(app.name):
             yield name, f"{app.name} is a name of the lab's own VMs; choose another"
-        if app.name in first:
-            yield name, f"{app.name} is the name of apps[{first[app.name]}] too; each app needs its own"
-        first.setdefault(app.name, index)
+        if app.name in names:
+            yield name, f"{app.name} is another app's name already; each needs its own"
+        names.add(app.name)
         if app.directory is not None and app.command is None:
             yield ("apps", index, "directory"), "a folder needs a command that runs in it; add command"
         yield from _routes(topology, index, app)

@@ -108,7 +108,7 @@ def _validate(source: Source) -> tuple[Topology | None, list[Problem]]:
     try:
         return Topology.model_validate(source.value), []
     except ValidationError as error:
-        details = error.errors(include_url=False)
+        details = _telling(error.errors(include_url=False))
     problems = _problems(source, details, lambda place: place)
     if any(detail["type"] == "contradictions" for detail in details):
         return None, problems
@@ -122,6 +122,16 @@ def _validate(source: Source) -> tuple[Topology | None, list[Problem]]:
         more = [detail for detail in error.errors(include_url=False) if detail["type"] == "contradictions"]
         problems += _problems(source, more, lambda place: origin.get(place, place))
     return None, problems
+
+
+def _telling(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """The errors less those that only follow from others: a list is too short once its bad items do not count."""
+    places = [_place(detail) for detail in details]
+    return [
+        detail
+        for detail, place in zip(details, places, strict=True)
+        if detail["type"] != "too_short" or not any(other[:-1] == place for other in places if other != place)
+    ]
 
 
 def _without(value: Any, wrong: set[Place], old: Place, new: Place, origin: dict[Place, Place]) -> Any:
@@ -172,6 +182,8 @@ def _text_of(detail: ErrorDetails) -> str:
             return "is missing; add it"
         case "extra_forbidden":
             return _unknown(_place(detail))
+        case "string_unicode":
+            return "contains half of a character; check its \\u escapes"
         case "string_type":
             return f"must be text, not {_shown(value)}{_quoting(value)}"
         case "int_type" | "int_from_float" | "int_parsing":
