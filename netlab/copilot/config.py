@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 from netlab.tls import TlsFiles
 
@@ -24,5 +24,7 @@ class CopilotConfig(BaseModel):
     bbs_url: str
     reconcile_seconds: PositiveFloat = 30
     """How often the instances are listed anew, to repair what an event lost."""
+    ingress_port: PositiveInt = 80
+    """The port that the ingress gateway opens on every router."""
     state_file: Path | None = None
     """Where routes survive a restart, so that a restarted Copilot does not tell Pilot that there are none."""

@@ -29,11 +29,11 @@ class Named(NamedTuple):
     body: Message
 
 
-def fixed_resources() -> list[Named]:
+def fixed_resources(ingress_port: int) -> list[Named]:
     """What is there even without any route: the ingress gateway, and the sidecar scope that shows nothing."""
     gateway = istio.Gateway(
         servers=[
-            istio.Server(port=istio.Port(number=80, protocol="http", name="http"), hosts=["*"]),
+            istio.Server(port=istio.Port(number=ingress_port, protocol="http", name="http"), hosts=["*"]),
         ]
     )
     sidecar = istio.Sidecar(egress=[istio.IstioEgressListener(hosts=["~/*"])])

@@ -43,7 +43,7 @@ async def run(context: Context) -> None:
     config = CopilotConfig.model_validate(context.config)
     log = context.log
     state = State()
-    publisher = Publisher(state, log)
+    publisher = Publisher(state, config.ingress_port, log)
     state_file = StateFile(config.state_file, state, log)
     state_file.load()
 

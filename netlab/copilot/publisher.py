@@ -24,7 +24,7 @@ _HOSTS_AT_ONCE = 500
 class Publisher:
     """Turns dirty hosts into resources as soon as there are some."""
 
-    def __init__(self, state: State, log: logging.Logger) -> None:
+    def __init__(self, state: State, ingress_port: int, log: logging.Logger) -> None:
         self.state = state
         self.snapshot = Snapshot()
         self._log = log
@@ -33,7 +33,7 @@ class Publisher:
         self._open = asyncio.Event()
         state.on_change = self._changed.set
         now = _now()
-        for named in fixed_resources():
+        for named in fixed_resources(ingress_port):
             self.snapshot.collections[named.collection].put(named.name, named.body, now)
         self.snapshot.seal()
 

@@ -168,7 +168,7 @@ def test_an_internal_route():
 
 
 def test_what_is_there_without_routes():
-    gateway, sidecar = fixed_resources()
+    gateway, sidecar = fixed_resources(80)
     assert gateway.name == "cloudfoundry-ingress"
     assert gateway.body.servers[0].port.number == 80
     assert sidecar.name == "cloudfoundry-default-sidecar"

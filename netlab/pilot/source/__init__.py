@@ -1,0 +1,1 @@
+"""Where Pilot's configuration comes from, and how several sources make one."""
