@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 from dataclasses import asdict, dataclass
@@ -31,12 +30,11 @@ def examine() -> list[Finding]:
     """Examine the machine: the kernel's features by trying them, and the programs netlab runs."""
     kernel = platform.release()
     findings = [Finding("kernel", True, True, f"Linux {kernel} on {platform.machine()}, {os.cpu_count()} CPUs")]
-    findings += [Finding(f.name, f.ok, f.required, f.detail) for f in probe.features()]
+    for feature in probe.features():
+        detail = feature.detail if feature.ok else f"{feature.detail} ({feature.purpose})"
+        findings.append(Finding(feature.name, feature.ok, feature.needed == "required", detail))
     try:
         findings.append(Finding("envoy", True, True, str(envoy.envoy_binary())))
     except MachineError as error:
         findings.append(Finding("envoy", False, True, f"{error.message}; {error.hint}"))
-    there = importlib.util.find_spec("iptc") is not None
-    detail = "rules go through it" if there else "not installed: rules go through iptables-restore alone"
-    findings.append(Finding("python-iptables", there, False, detail))
     return findings

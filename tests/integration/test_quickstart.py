@@ -51,7 +51,9 @@ def test_envoys_and_apps_are_unprivileged(lab):
     pids += [container[key] for container in status["containers"] for key in ("app_pid", "sidecar_pid")]
     assert len(pids) == 10
     for pid in pids:
-        fields = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+        fields = dict(
+            line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
+        )
         assert "0" not in fields["Uid"].split(), fields["Name"]
         assert int(fields["CapEff"], 16) == 0, fields["Name"]
 
@@ -135,7 +137,8 @@ def test_a_stopped_router_costs_no_request_once_its_health_check_has_failed(lab)
 
 
 @pytest.mark.parametrize(
-    ("node", "job"), [("control", "copilot"), ("control", "pilot"), ("api", "capi"), ("diego-api", "bbs"), ("cell-1", "rep")]
+    ("node", "job"),
+    [("control", "copilot"), ("control", "pilot"), ("api", "capi"), ("diego-api", "bbs"), ("cell-1", "rep")],
 )
 def test_a_component_that_is_killed_comes_back_and_the_data_plane_serves_on(lab, node, job):
     killed = lab.job("kill", node, job)

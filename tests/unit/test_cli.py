@@ -62,7 +62,8 @@ def test_a_wrong_command_line_is_one_line_and_exit_2(args, said):
 @pytest.mark.skipif(os.geteuid() != 0, reason="runs the command as another user, which only root may")
 @pytest.mark.parametrize("command", ["up", "down", "status", "doctor", "apps"])
 def test_without_root_each_command_says_so_and_exits_5(command, tmp_path):
-    program = f"import os, sys; os.setuid(65534); sys.argv = ['netlab', {command!r}]; from netlab.cli.main import main; main()"
+    become = f"import os, sys; os.setuid(65534); sys.argv = ['netlab', {command!r}]"
+    program = f"{become}; from netlab.cli.main import main; main()"
     env = {"PYTHONPATH": os.pathsep.join([ROOT, *sys.path]), "PATH": os.environ["PATH"]}
     code = f"import sys, netlab.cli.main, netlab.cli.output, {COMMANDS[command][0]}\n{program}"
     done = subprocess.run(

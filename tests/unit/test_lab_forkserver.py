@@ -58,7 +58,7 @@ def server(module):
     if pid == 0:
         here.close()
         # pytest puts objects of its own here, which do not follow the file descriptors.
-        sys.stdout, sys.stderr = (open(fd, "w", buffering=1, closefd=False) for fd in (1, 2))
+        sys.stdout, sys.stderr = (open(fd, "w", buffering=1, closefd=False) for fd in (1, 2))  # noqa: SIM115
         try:
             forkserver.serve(there)
         finally:
