@@ -12,9 +12,9 @@ class _Message(BaseModel):
 class Resource(_Message):
     """What one instance takes of a cell; 0 is nothing."""
 
-    memory_mb: int = Field(0, validation_alias="MemoryMB", serialization_alias="MemoryMB")
-    disk_mb: int = Field(0, validation_alias="DiskMB", serialization_alias="DiskMB")
-    max_pids: int = Field(0, validation_alias="MaxPids", serialization_alias="MaxPids")
+    memory_mb: int = Field(default=0, validation_alias="MemoryMB", serialization_alias="MemoryMB")
+    disk_mb: int = Field(default=0, validation_alias="DiskMB", serialization_alias="DiskMB")
+    max_pids: int = Field(default=0, validation_alias="MaxPids", serialization_alias="MaxPids")
 
 
 class LRPStartRequest(Resource):
@@ -23,7 +23,7 @@ class LRPStartRequest(Resource):
     process_guid: str
     domain: str
     indices: list[int]
-    root_fs: str = Field("", validation_alias="RootFs", serialization_alias="RootFs")
+    root_fs: str = Field(default="", validation_alias="RootFs", serialization_alias="RootFs")
 
 
 class LRP(Resource):
@@ -33,7 +33,7 @@ class LRP(Resource):
     index: int
     domain: str
     instance_guid: str = ""
-    root_fs: str = Field("", validation_alias="RootFs", serialization_alias="RootFs")
+    root_fs: str = Field(default="", validation_alias="RootFs", serialization_alias="RootFs")
 
     def __str__(self) -> str:
         return f"{self.process_guid}/{self.index}"
@@ -53,15 +53,17 @@ class CellState(_Message):
     cell_id: str
     rep_url: str
     zone: str = ""
-    evacuating: bool = Field(False, validation_alias="Evacuating", serialization_alias="Evacuating")
+    evacuating: bool = Field(default=False, validation_alias="Evacuating", serialization_alias="Evacuating")
     available: Resources = Field(validation_alias="AvailableResources", serialization_alias="AvailableResources")
     total: Resources = Field(validation_alias="TotalResources", serialization_alias="TotalResources")
-    starting: int = Field(0, validation_alias="StartingContainerCount", serialization_alias="StartingContainerCount")
-    lrps: list[LRP] = Field([], validation_alias="LRPs", serialization_alias="LRPs")
+    starting: int = Field(
+        default=0, validation_alias="StartingContainerCount", serialization_alias="StartingContainerCount"
+    )
+    lrps: list[LRP] = Field(default=[], validation_alias="LRPs", serialization_alias="LRPs")
 
 
 class Work(_Message):
     """What a rep is asked to do (`POST /work`); its answer is the part that it cannot do."""
 
-    cell_id: str = Field("", validation_alias="CellID", serialization_alias="CellID")
-    lrps: list[LRP] = Field([], validation_alias="LRPs", serialization_alias="LRPs")
+    cell_id: str = Field(default="", validation_alias="CellID", serialization_alias="CellID")
+    lrps: list[LRP] = Field(default=[], validation_alias="LRPs", serialization_alias="LRPs")

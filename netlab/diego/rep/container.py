@@ -1,0 +1,209 @@
+"""The life of one container: claimed, made, healthy, running, ended by itself or stopped, taken down, reported."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from netlab.diego.bbs_client import BbsClient, BbsRefusedError, BbsUnreachableError
+from netlab.diego.messages import LRP
+from netlab.diego.rep import health, recipe
+from netlab.diego.rep.plan import SIDECAR_PORT
+from netlab.diego.rep.processes import Watched, describe
+from netlab.diego.rep.recipe import HttpCheck, Recipe, TcpCheck
+from netlab.diego.rep.record import ContainerState, Record
+from netlab.diego.rep.workshop import ContainerFailedError, Workshop
+from netlab.errors import KernelError
+from netlab.protocols import bbs_pb2
+
+HEARD_SECONDS = 0.5
+"""How long a stop waits for the BBS to take note before it goes on without."""
+KILL_SECONDS = 5.0
+_Result = TypeVar("_Result")
+
+
+class _StopError(Exception):
+    """The container was asked to stop."""
+
+
+class Container:
+    """One container of this cell. Cancelling what it does leaves it running, for the next rep to adopt."""
+
+    def __init__(self, lrp: LRP, address: str, workshop: Workshop, bbs: BbsClient, log: logging.Logger) -> None:
+        self.lrp = lrp
+        self.address = address
+        self.record: Record | None = None
+        self._workshop = workshop
+        self._bbs = bbs
+        self._log = log
+        self._stop = asyncio.Event()
+        self._app: Watched | None = None
+        self._sidecar: Watched | None = None
+        self._key = bbs_pb2.ActualLRPKey(process_guid=lrp.process_guid, index=lrp.index, domain=lrp.domain)
+        self._instance = bbs_pb2.ActualLRPInstanceKey(instance_guid=lrp.instance_guid, cell_id=workshop.config.cell_id)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._stop.is_set()
+
+    @property
+    def running(self) -> bool:
+        """Whether it serves."""
+        return self.record is not None and self.record.state is ContainerState.RUNNING
+
+    def stop(self) -> None:
+        """Ask it to stop; returns at once."""
+        self._stop.set()
+
+    async def live(self) -> None:
+        """A new container's whole life."""
+        try:
+            wanted = recipe.of_desired(await self._bbs.desired(self.lrp.process_guid))
+            await self._bbs.claim(self._key, self._instance)
+        except (BbsRefusedError, BbsUnreachableError) as error:
+            self._log.info("%s is not begun: %s", self.lrp, error)
+            return
+        await self._until_end(self._begin(wanted))
+
+    async def live_on(self, record: Record, app: Watched, sidecar: Watched) -> None:
+        """The rest of the life of a container that an earlier rep began."""
+        self.record, self._app, self._sidecar = record, app, sidecar
+        await self._until_end(self._serve(record))
+
+    async def give_up(self, record: Record, app: Watched | None, sidecar: Watched | None) -> None:
+        """The end of a container that an earlier rep began and that cannot go on."""
+        self.record, self._app, self._sidecar = record, app, sidecar
+        self.stop()
+        await self._end()
+
+    async def report(self) -> None:
+        """Tell the BBS again that the container serves; if it is not wanted any more, it stops."""
+        if self.record is not None and self.running and not self.stopping:
+            try:
+                await self._bbs.start(self._key, self._instance, net_info(self.record))
+            except BbsRefusedError as error:
+                self._log.warning("%s stops: %s", self.record.node, error)
+                self.stop()
+
+    async def _until_end(self, life: Coroutine[Any, Any, None]) -> None:
+        try:
+            await life
+        except _StopError:
+            await self._end()
+        except BbsRefusedError as error:
+            self._log.warning("%s stops: %s", self.lrp, error)
+            await self._end()
+        except (ContainerFailedError, KernelError, OSError) as error:
+            self._log.warning("%s crashed: %s", self.lrp, error)
+            await self._take_down()
+            await self._report_crash(str(error))
+
+    async def _begin(self, wanted: Recipe) -> None:
+        workshop, lrp = self._workshop, self.lrp
+        record = self.record = workshop.reserve(wanted, lrp.instance_guid, lrp.index, lrp.domain, self.address)
+        await workshop.furnish(record, wanted)
+        workshop.connect(record)
+        self._sidecar = workshop.start_sidecar(record)
+        record.sidecar_pid = self._sidecar.pid
+        self._app = workshop.start_app(record, wanted)
+        record.app_pid = self._app.pid
+        record.write(workshop.config.containers)
+        await self._while_alive(self._until_healthy(record, wanted))
+        await self._serve(record)
+
+    async def _serve(self, record: Record) -> None:
+        await self._while_alive(self._bbs.start(self._key, self._instance, net_info(record)))
+        record.state = ContainerState.RUNNING
+        record.write(self._workshop.config.containers)
+        self._log.info("%s serves at %s:%d", record.node, record.cell_address, record.host_port)
+        await self._while_alive(asyncio.Event().wait())
+
+    async def _until_healthy(self, record: Record, wanted: Recipe) -> None:
+        namespace = Path(record.namespace_path)
+        unhealthy: dict[str, HttpCheck | TcpCheck] = {"its sidecar": TcpCheck(SIDECAR_PORT)}
+        unhealthy |= {f"port {check.port}": check for check in wanted.checks}
+
+        async def wait(name: str, check: HttpCheck | TcpCheck) -> None:
+            await health.until_healthy(namespace, record.address, check)
+            del unhealthy[name]
+
+        try:
+            async with asyncio.timeout(wanted.start_timeout), asyncio.TaskGroup() as group:
+                for name, check in list(unhealthy.items()):
+                    group.create_task(wait(name, check))
+        except TimeoutError:
+            silent = " and ".join(unhealthy)
+            raise ContainerFailedError(f"{silent} did not answer within {wanted.start_timeout:g} s") from None
+
+    async def _while_alive(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        """Do something for as long as both processes run and nobody asks the container to stop."""
+        assert self._app is not None
+        assert self._sidecar is not None
+        task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait(
+                {task, stop, self._app.exited, self._sidecar.exited}, return_when=asyncio.FIRST_COMPLETED
+            )
+            if self._stop.is_set():
+                raise _StopError
+            for name, process in (("the app", self._app), ("the sidecar", self._sidecar)):
+                if process.exited.done():
+                    raise ContainerFailedError(f"{name} {describe(process.exited.result())}")
+            return await task
+        finally:
+            for pending in (task, stop):
+                pending.cancel()
+            await asyncio.gather(task, stop, return_exceptions=True)
+
+    async def _end(self) -> None:
+        """Stop as one that was asked to: out of the routes first, then the app, then the rest."""
+        removal = asyncio.create_task(self._report_removal())
+        served = self.running
+        if self.record is not None:
+            self.record.state = ContainerState.STOPPING
+            self.record.write(self._workshop.config.containers)
+        if served:
+            await asyncio.wait({removal}, timeout=HEARD_SECONDS)
+            await asyncio.sleep(self._workshop.config.drain_seconds)
+        if self._app is not None:
+            self._app.signal(signal.SIGTERM)
+            await asyncio.wait({self._app.exited}, timeout=self._workshop.config.grace_seconds)
+        await self._take_down()
+        await removal
+
+    async def _take_down(self) -> None:
+        ended = {process.exited for process in (self._app, self._sidecar) if process is not None}
+        for process in (self._app, self._sidecar):
+            if process is not None:
+                process.signal(signal.SIGKILL)
+        if ended:
+            await asyncio.wait(ended, timeout=KILL_SECONDS)
+        if self.record is not None:
+            self._workshop.dismantle(self.record)
+
+    async def _report_removal(self) -> None:
+        try:
+            await self._bbs.remove(self._key, self._instance)
+        except BbsRefusedError as error:
+            self._log.info("%s: %s", self.lrp, error)
+
+    async def _report_crash(self, reason: str) -> None:
+        try:
+            await self._bbs.crash(self._key, self._instance, reason)
+        except BbsRefusedError as error:
+            self._log.info("%s: %s", self.lrp, error)
+
+
+def net_info(record: Record) -> bbs_pb2.ActualLRPNetInfo:
+    """A container's addresses as the BBS is told of them."""
+    return bbs_pb2.ActualLRPNetInfo(
+        address=record.cell_address,
+        ports=[bbs_pb2.PortMapping(container_port=pair.app_port, host_port=pair.host_port) for pair in record.ports],
+        instance_address=record.address,
+        preferred_address=bbs_pb2.ActualLRPNetInfo.HOST,
+    )

@@ -1,0 +1,34 @@
+"""The rep's job: adopts what runs, serves the API, reports the cell; at its end the containers run on."""
+
+from __future__ import annotations
+
+import asyncio
+
+from netlab.component import Context
+from netlab.diego.bbs_client import BbsClient
+from netlab.diego.rep.app import make_app
+from netlab.diego.rep.config import RepConfig
+from netlab.diego.rep.rep import Rep
+from netlab.diego.rep.workshop import MakeBootstrap, Workshop
+from netlab.envoy.bootstrap import sidecar_bootstrap
+from netlab.kernel import rules
+from netlab.serving import serving
+
+
+async def run(context: Context, *, make_bootstrap: MakeBootstrap = sidecar_bootstrap) -> None:
+    """Serve until the component is to stop; `make_bootstrap` makes the sidecars' configuration."""
+    config = RepConfig.model_validate(context.config)
+    workshop = Workshop(config, rules.backend(config.rule_backend), make_bootstrap, context.log)
+    bbs = BbsClient(config.bbs_url, config.tls.client_context(), context.log)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            rep = Rep(config, workshop, bbs, tasks, context.log)
+            rep.adopt()
+            async with serving(make_app(rep), config.listen, config.tls.server_context()):
+                reporting = tasks.create_task(rep.keep_reporting())
+                context.ready()
+                await context.stopping.wait()
+                reporting.cancel()
+                rep.leave()
+    finally:
+        await bbs.aclose()
