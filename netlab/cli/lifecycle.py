@@ -39,12 +39,14 @@ def _show_result(result: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console()
-    table = Table(
-        "route", "app", "instances", "verified", title_justify="left", box=None, header_style="bold", pad_edge=False
-    )
+    table = Table(title_justify="left", box=None, header_style="bold", pad_edge=False)
+    table.add_column("route", no_wrap=True)
+    for heading in ("app", "instances", "verified"):
+        table.add_column(heading)
     for route in result["routes"]:
-        routers = f"200 at {', '.join(route['routers'])}" if route["routers"] else "not asked for"
-        table.add_row(f"http://{route['route']}/", ", ".join(route["apps"]), str(route["instances"]), routers)
+        count = len(route["routers"])
+        verified = f"200 at {count} router{'s' * (count != 1)}" if count else "no instance to ask"
+        table.add_row(f"http://{route['route']}/", ", ".join(route["apps"]), str(route["instances"]), verified)
     console.print(f"[bold green]{result['name']}[/] is ready after {result['seconds']:.2f} s\n", highlight=False)
     console.print(table)
     if result["routes"]:
