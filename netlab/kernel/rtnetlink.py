@@ -115,7 +115,7 @@ def new_bridge(name: str, mac: str, index: int = 0) -> Request:
     """
     data = _u32(1, 0) + attribute(23, b"\0")
     data += b"".join(attribute(kind, b"\0") for kind in (36, 37, 38))
-    info = attribute(1, b"bridge") + attribute(2, data)
+    info = _string(1, "bridge") + attribute(2, data)
     body = _link(index, up=True) + _string(IFLA_IFNAME, name) + attribute(IFLA_ADDRESS, _mac(mac))
     return Request(RTM_NEWLINK, _NEW, body + attribute(IFLA_LINKINFO, info))
 
@@ -147,7 +147,7 @@ def new_veth(
         first += _u32(IFLA_MTU, mtu)
     if master is not None:
         first += _u32(IFLA_MASTER, master)
-    info = attribute(1, b"veth") + attribute(2, attribute(1, peer))
+    info = _string(1, "veth") + attribute(2, attribute(1, peer))
     return Request(RTM_NEWLINK, _NEW, first + attribute(IFLA_LINKINFO, info))
 
 

@@ -195,7 +195,7 @@ def parse_saved(text: str) -> tuple[dict[str, list[str]], list[SavedRule]]:
     chains: dict[str, list[str]] = {}
     rules: list[SavedRule] = []
     table = ""
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line.startswith("*"):
             table = line[1:].strip()
             chains[table] = []
