@@ -166,7 +166,8 @@ class Job:
             self._set(JobStatus.STARTING)
             started = time.monotonic()
             running = self.process = await self._launch()
-            self.last_exit = await running.exited
+            # Shielded: to cancel the keeper must not cancel what others wait for.
+            self.last_exit = await asyncio.shield(running.exited)
             crashes = 1 if time.monotonic() - started > STABLE_AFTER else crashes + 1
             delay = backoff(crashes)
             self.report(f"{self.spec.node}: {self.spec.job} ended with status {self.last_exit}; again in {delay:g} s")
