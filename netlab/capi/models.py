@@ -119,14 +119,19 @@ class App(Record):
     @property
     def directory(self) -> str | None:
         """The directory that holds the app's bits; None stands for the built-in demo app."""
-        directory = self.lifecycle_data.get("directory")
+        directory = self.lifecycle_data.get("directory") if self.lifecycle_type == "netlab" else None
         return directory if isinstance(directory, str) else None
 
     @property
+    def own_port(self) -> int | None:
+        """The port that the app's bits listen on, if the lifecycle tells it."""
+        port = self.lifecycle_data.get("port") if self.lifecycle_type == "netlab" else None
+        return port if isinstance(port, int) else None
+
+    @property
     def port(self) -> int:
-        """The port that the app's bits listen on, as an image would tell it."""
-        port = self.lifecycle_data.get("port")
-        return port if isinstance(port, int) else DEFAULT_PORT
+        """The port that routes without one of their own lead to."""
+        return self.own_port or DEFAULT_PORT
 
 
 class Process(Record):

@@ -38,8 +38,7 @@ class Target(NamedTuple):
 
 def ports(process: Process, targets: Iterable[Target]) -> list[int]:
     """The ports of a process's container: its bits' own, and every port that a route is mapped to."""
-    explicit = process.app.lifecycle_data.get("port")
-    found = [explicit] if isinstance(explicit, int) else []
+    found = [] if process.app.own_port is None else [process.app.own_port]
     found += [target.port or process.app.port for target in targets]
     return list(dict.fromkeys(found)) or [DEFAULT_PORT]
 

@@ -103,9 +103,8 @@ def create_route(call: Call) -> Response:
         if not domain or not _may_use(space, domain):
             raise unprocessable("Invalid domain. Ensure that the domain exists and you have access to it.")
         _check_route(transaction, space, domain, host, path)
-        route = Route(host=host, path=path, domain=domain, space=space, destinations=[])
-        if domain.internal:
-            route.vip_offset = _free_vip(transaction)
+        offset = _free_vip(transaction) if domain.internal else None
+        route = Route(host=host, path=path, domain=domain, space=space, destinations=[], vip_offset=offset)
         update_metadata(route, message.metadata)
         session.add(route)
         session.flush()
