@@ -124,9 +124,7 @@ def claim(lrp: ActualLRP, instance: Instance, now: int) -> ActualLRP:
         return lrp
     if lrp.on_cell and lrp.instance != instance:
         raise _refused(ErrorType.ActualLRPCannotBeClaimed, lrp, "be claimed", instance)
-    return _next(
-        lrp, state=State.CLAIMED, instance=instance, net=NetInfo(), placement_error="", since=now, crash_reason=""
-    )
+    return _next(lrp, state=State.CLAIMED, instance=instance, net=NetInfo(), placement_error="", since=now)
 
 
 def start(lrp: ActualLRP, instance: Instance, net: NetInfo, now: int) -> ActualLRP:
@@ -135,7 +133,7 @@ def start(lrp: ActualLRP, instance: Instance, net: NetInfo, now: int) -> ActualL
         if lrp.instance != instance:
             raise _refused(ErrorType.ActualLRPCannotBeStarted, lrp, "be started", instance)
         return lrp if lrp.net == net else _next(lrp, net=net)
-    return _next(lrp, state=State.RUNNING, instance=instance, net=net, placement_error="", since=now, crash_reason="")
+    return _next(lrp, state=State.RUNNING, instance=instance, net=net, placement_error="", since=now)
 
 
 def crash(lrp: ActualLRP, instance: Instance, reason: str, now: int) -> ActualLRP:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from netlab.component import Context
 from netlab.diego.bbs_client import BbsClient
@@ -13,6 +14,9 @@ from netlab.diego.rep.workshop import MakeBootstrap, Workshop
 from netlab.envoy.bootstrap import sidecar_bootstrap
 from netlab.kernel import rules
 from netlab.serving import serving
+
+REPORT_SECONDS = 1.0
+"""How long a rep that serves already waits for the BBS to know of it before it says that it is ready."""
 
 
 async def run(context: Context, *, make_bootstrap: MakeBootstrap = sidecar_bootstrap) -> None:
@@ -26,6 +30,9 @@ async def run(context: Context, *, make_bootstrap: MakeBootstrap = sidecar_boots
             rep.adopt()
             async with serving(make_app(rep), config.listen, config.tls.server_context()):
                 reporting = tasks.create_task(rep.keep_reporting())
+                # Whoever waits for all cells before it starts apps has them spread over all cells.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(rep.reported.wait(), REPORT_SECONDS)
                 context.ready()
                 await context.stopping.wait()
                 reporting.cancel()

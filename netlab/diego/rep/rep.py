@@ -31,6 +31,7 @@ class Rep:
     ) -> None:
         self.config = config
         self.containers: dict[str, Container] = {}
+        self.reported = asyncio.Event()
         self._workshop = workshop
         self._bbs = bbs
         self._tasks = tasks
@@ -99,7 +100,10 @@ class Rep:
     # ---- The BBS
 
     async def keep_reporting(self) -> None:
-        """Report the cell to the BBS for ever, and compare notes after each time that it was out of reach."""
+        """Report the cell to the BBS for ever, and compare notes after each time that it was out of reach.
+
+        `reported` is set by the first heartbeat that the BBS answers.
+        """
         loop = asyncio.get_running_loop()
         presence = self._presence()
         synced_at: float | None = None
@@ -107,6 +111,7 @@ class Rep:
         while True:
             try:
                 await self._bbs.heartbeat(presence)
+                self.reported.set()
                 if synced_at is None or failing or loop.time() - synced_at > self.config.sync_seconds:
                     await self.sync()
                     synced_at, failing = loop.time(), False
