@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,16 +104,25 @@ def _change(iptc: Any, table: Any, change: Transaction) -> None:
         if table.is_chain(chain):
             table.flush_entries(chain)
     for rule in change.delete:
-        if table.is_chain(rule.chain):
-            entry, mask = _encode(iptc, table, rule)
-            while _is_there(iptc, table, rule, entry, mask):
-                table.delete_entry(rule.chain, entry, mask)
+        _remove(iptc, table, rule)
     for chain in change.delete_chains:
         if table.is_chain(chain):
             table.delete_chain(chain)
     for rules, position in ((reversed(change.insert), 0), (change.append, None)):
         for rule in rules:
             _add(iptc, table, rule, position)
+
+
+def _remove(iptc: Any, table: Any, rule: Rule) -> None:
+    if not table.is_chain(rule.chain):
+        return
+    try:
+        entry, mask = _encode(iptc, table, rule)
+    except iptc.XTablesError:
+        # The chain that it jumps to is gone, so it is gone too.
+        return
+    while _is_there(iptc, table, rule, entry, mask):
+        table.delete_entry(rule.chain, entry, mask)
 
 
 def _add(iptc: Any, table: Any, rule: Rule, position: int | None) -> None:
@@ -217,7 +225,7 @@ def _decode(table: str, chain: str, rule: Any) -> dict[str, Any]:
 
 def _options(module: Any) -> Iterator[tuple[str, str]]:
     text = module._get_saved_buf(module.rule.get_ip())
-    for name, value in rule_text.group_options(shlex.split((text or b"").decode())):
+    for name, value in rule_text.group_options(rule_text.split_words((text or b"").decode())):
         yield name[2:], value
 
 

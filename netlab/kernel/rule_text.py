@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -209,7 +208,7 @@ def parse_saved(text: str) -> tuple[dict[str, list[str]], list[SavedRule]]:
 def _parse_rule(table: str, line: str) -> SavedRule:
     counters, _, rest = line[1:].partition("] ")
     packets, _, size = counters.partition(":")
-    words = shlex.split(rest)
+    words = split_words(rest)
     rule = SavedRule(table, words[1], int(packets), int(size))
     options: list[tuple[str, str]] = []
     for name, value in group_options(words[2:]):
@@ -223,6 +222,14 @@ def _parse_rule(table: str, line: str) -> SavedRule:
         else:
             options.append((name[2:], value))
     return rule
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a line of iptables-save: in quotes, a backslash takes the next character as it is."""
+    words = []
+    for quoted, plain in _WORD.findall(text):
+        words.append(re.sub(r"\\(.)", r"\1", quoted[1:-1], flags=re.DOTALL) if quoted else plain)
+    return words
 
 
 def group_options(words: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -244,5 +251,6 @@ def group_options(words: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield name, sign + " ".join(values)
 
 
+_WORD = re.compile(r'("(?:[^"\\]|\\.)*")|(\S+)', re.DOTALL)
 _FREE_TEXT = frozenset({"--comment", "--log-prefix", "--nflog-prefix"})
 _OPTION = re.compile(r"--?[A-Za-z]")
