@@ -85,8 +85,10 @@ def main() -> NoReturn:
     except click.exceptions.Exit as done:
         status = done.exit_code
     except (click.Abort, KeyboardInterrupt):
-        print("netlab: interrupted", file=sys.stderr)
-        status = 130
+        print("netlab: interrupted", file=sys.stderr, flush=True)
+        # Not sys.exit(): if the signal came while a string was being executed, as dataclasses do in an import,
+        # Python would remember it and end itself by the signal.
+        os._exit(130)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "netlab"
         print(f"{command}: {error.format_message()}; `{command} --help` shows how", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -174,4 +175,5 @@ def until(condition, seconds: float = 10.0) -> bool:
     while not condition():
         if time.monotonic() > deadline:
             return False
+        threading.Event().wait(0.02)
     return True
