@@ -108,7 +108,7 @@ class BbsClient(Link[DiegoChange]):
             answer = kind()
             answer.ParseFromString(response.content)
         except (httpx.HTTPError, DecodeError) as error:
-            raise ConnectionError(f"{path}: {error or type(error).__name__}") from error
+            raise ConnectionError(f"{path}: {str(error) or type(error).__name__}") from error
         return answer
 
 

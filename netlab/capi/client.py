@@ -165,7 +165,9 @@ class CapiClient:
             return await self._http.request(method, target, headers=headers, extensions=extensions, **arguments)
         except httpx.HTTPError as error:
             where = f"{self._api} ({self._connect})" if self._connect else self._api
-            raise MeshError(f"CAPI at {where} does not answer: {error or type(error).__name__}", hint=_LOOK) from error
+            raise MeshError(
+                f"CAPI at {where} does not answer: {str(error) or type(error).__name__}", hint=_LOOK
+            ) from error
 
 
 def _refusal(response: httpx.Response) -> Refused:
