@@ -93,7 +93,7 @@ async def _open_when_listed(watcher: InstanceWatcher, publisher: Publisher, log:
         await asyncio.wait_for(watcher.listed.wait(), _WAIT_FOR_BBS_SECONDS)
     except TimeoutError:
         log.warning("no BBS for %g s: publishing routes without instances", _WAIT_FOR_BBS_SECONDS)
-    publisher.open()
+    await publisher.open()
 
 
 async def _first_failure(tasks: Sequence[asyncio.Task[None]], stopping: asyncio.Task[bool]) -> None:

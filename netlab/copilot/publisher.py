@@ -31,6 +31,7 @@ class Publisher:
         self._changed = asyncio.Event()
         self._listeners: set[asyncio.Event] = set()
         self._open = asyncio.Event()
+        self._publishing = asyncio.Lock()
         state.on_change = self._changed.set
         now = _now()
         for named in fixed_resources(ingress_port):
@@ -48,8 +49,9 @@ class Publisher:
         finally:
             self._listeners.discard(event)
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Let streams see the snapshot; until then they wait, rather than be told that there is nothing."""
+        await self._publish_dirty()
         self._open.set()
 
     async def run(self) -> None:
@@ -58,13 +60,18 @@ class Publisher:
             await self._changed.wait()
             await asyncio.sleep(_GATHER_SECONDS)
             self._changed.clear()
+            await self._publish_dirty()
+
+    async def _publish_dirty(self) -> None:
+        async with self._publishing:
             dirty = self.state.take_dirty()
             started = time.perf_counter()
             for at in range(0, len(dirty), _HOSTS_AT_ONCE):
                 for key in dirty[at : at + _HOSTS_AT_ONCE]:
                     self._publish(key)
+                # A stream may look at the snapshot now, so what it sees has to be a revision of its own.
+                self.snapshot.seal()
                 await asyncio.sleep(0)
-            self.snapshot.seal()
             for event in self._listeners:
                 event.set()
             self._log.debug("published %d hosts in %.1f ms", len(dirty), 1e3 * (time.perf_counter() - started))

@@ -68,5 +68,6 @@ def _status(connection: Connection) -> dict[str, Any]:
         "connected_at": connection.since,
         **session.status(),
         "up_to_date": session.revision == session.view.revision and not session.busy,
+        "last_push_ms": None if connection.push_seconds is None else round(1e3 * connection.push_seconds, 3),
         "sent": counters,
     }

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
-from envoy.config.route.v3.route_components_pb2 import VirtualHost
-from google.protobuf.message import Message
 
 from netlab.pilot.source.objects import Key
 from netlab.pilot.translate import clusters, listeners, routes
 from netlab.pilot.translate.index import Index, Touched, bound_gateways
 from netlab.pilot.translate.names import Target, gateway_routes, listener
+from netlab.pilot.translate.wire import serialized
 from netlab.pilot.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from netlab.protocols import networking_pb2 as istio
 
@@ -28,7 +27,7 @@ _PLAIN = ("HTTP", "HTTP2", "GRPC")
 class Update(NamedTuple):
     """Resources to put and names to remove, by type."""
 
-    put: dict[str, dict[str, Message]]
+    put: dict[str, dict[str, bytes]]
     removed: dict[str, set[str]]
 
 
@@ -46,8 +45,8 @@ class RouterTranslator:
 
     index: Index
     _ports: dict[int, _Port] = field(default_factory=dict)
-    _hosts: defaultdict[int, dict[str, VirtualHost]] = field(default_factory=lambda: defaultdict(dict))
-    """Virtual hosts by port and host."""
+    _hosts: defaultdict[int, dict[str, bytes]] = field(default_factory=lambda: defaultdict(dict))
+    """Virtual hosts by port and host, as entries of the port's table."""
     _targets: dict[str, frozenset[Target]] = field(default_factory=dict)
     """Where a host's routes lead."""
     _referrers: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -57,7 +56,7 @@ class RouterTranslator:
 
     def update(self, touched: Touched) -> Update:
         """Translate what was touched; resources that came out as they were may be among the result."""
-        put: dict[str, dict[str, Message]] = defaultdict(dict)
+        put: dict[str, dict[str, bytes]] = defaultdict(dict)
         removed: dict[str, set[str]] = defaultdict(set)
         dirty_ports: set[int] = set()
         route_hosts = set(touched.routes)
@@ -72,11 +71,11 @@ class RouterTranslator:
         for host in services:
             self._update_clusters(host, put, removed)
         for number in dirty_ports & self._ports.keys():
-            table = routes.route_configuration(number, (h for _, h in sorted(self._hosts[number].items()) if h.routes))
-            put[ROUTE][table.name] = table
+            table = routes.route_configuration(number, (entry for _, entry in sorted(self._hosts[number].items())))
+            put[ROUTE][gateway_routes(number)] = table
         return Update(put, removed)
 
-    def _update_ports(self, put: dict[str, dict[str, Message]], removed: dict[str, set[str]]) -> set[int]:
+    def _update_ports(self, put: dict[str, dict[str, bytes]], removed: dict[str, set[str]]) -> set[int]:
         """Make the gateways' listeners anew; returns the ports whose tables are to be made anew."""
         old, self._ports = self._ports, _ports(self.index)
         for number, port in old.items():
@@ -86,7 +85,7 @@ class RouterTranslator:
             if number not in self._ports or self._ports[number].bind != port.bind:
                 removed[LISTENER].add(listener(port.bind, number))
         for number, port in self._ports.items():
-            put[LISTENER][listener(port.bind, number)] = listeners.gateway(port.bind, number)
+            put[LISTENER][listener(port.bind, number)] = serialized(listeners.gateway(port.bind, number))
         return set(self._ports)
 
     def _update_routes(self, host: str, dirty_ports: set[int]) -> set[str]:
@@ -100,9 +99,10 @@ class RouterTranslator:
             made, used = routes.virtual_host(host, number, bound, self._port_of(number))
             targets |= used
             before = self._hosts[number].pop(host, None)
-            if bound:
-                self._hosts[number][host] = made
-            if before != (made if bound else None):
+            entry = routes.as_entry(made) if made.routes else None
+            if entry:
+                self._hosts[number][host] = entry
+            if before != entry:
                 dirty_ports.add(number)
         old = self._targets.pop(host, frozenset())
         if targets:
@@ -116,7 +116,7 @@ class RouterTranslator:
             self._referrers[other].add(host)
         return gone | fresh if old != targets else set()
 
-    def _update_clusters(self, host: str, put: dict[str, dict[str, Message]], removed: dict[str, set[str]]) -> None:
+    def _update_clusters(self, host: str, put: dict[str, dict[str, bytes]], removed: dict[str, set[str]]) -> None:
         """Make the clusters of a host that routes lead to, with their endpoints, and drop the others."""
         service, rules = self.index.service(host), self.index.rules(host)
         wanted = {
@@ -135,9 +135,9 @@ class RouterTranslator:
         self._clusters[host] = wanted
         for target in wanted:
             cluster = clusters.outbound(target, service, rules)
-            put[CLUSTER][target.cluster] = cluster
+            put[CLUSTER][target.cluster] = serialized(cluster)
             if cluster.type == Cluster.EDS:
-                put[ENDPOINT][target.cluster] = clusters.load_assignment(target, service, rules)
+                put[ENDPOINT][target.cluster] = serialized(clusters.load_assignment(target, service, rules))
 
     def _port_of(self, gateway_port: int) -> routes.PortOf:
         def port_of(host: str) -> int:

@@ -16,6 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from netlab.pilot.translate.names import Target, gateway_routes
+from netlab.pilot.translate.wire import serialized
 from netlab.protocols import networking_pb2 as istio
 
 DEFAULT_RETRY_ON: Final = (
@@ -35,15 +36,22 @@ PortOf = Callable[[str], int]
 """The port to use for a destination host that names none."""
 
 
-def route_configuration(port: int, hosts: Iterable[VirtualHost]) -> RouteConfiguration:
-    """The table of a gateway port; without any host everything is answered 404."""
-    found = list(hosts) or [blackhole(port)]
-    return RouteConfiguration(
+def route_configuration(port: int, hosts: Iterable[bytes]) -> bytes:
+    """The table, serialized, of a gateway port; without any host everything is answered 404.
+
+    `hosts` come from `as_entry`: a table of thousands is put together for each change of one of them.
+    """
+    head = RouteConfiguration(
         name=gateway_routes(port),
-        virtual_hosts=found,
         # A route may name a cluster that is not there (yet): it answers 503, and harms no other route.
         validate_clusters=BoolValue(value=False),
     )
+    return b"".join((serialized(head), *(list(hosts) or [as_entry(blackhole(port))])))
+
+
+def as_entry(host: VirtualHost) -> bytes:
+    """A virtual host as it stands within a serialized RouteConfiguration."""
+    return serialized(RouteConfiguration(virtual_hosts=[host]))
 
 
 def blackhole(port: int) -> VirtualHost:

@@ -22,6 +22,20 @@ class Connection:
     wake: asyncio.Event
     since: float = field(default_factory=time.time)
     """Unix seconds at which the proxy connected."""
+    pushed_at: float | None = None
+    """When (`time.perf_counter`) the push began that is under way."""
+    push_seconds: float | None = None
+    """How long the last push took until the proxy had answered all of it."""
+
+    def push_began(self) -> None:
+        """A push was sent."""
+        self.pushed_at = time.perf_counter()
+
+    def answered(self) -> None:
+        """The proxy answered something; if that was the last of a push, the push is over."""
+        if self.pushed_at is not None and not self.session.busy:
+            self.push_seconds = time.perf_counter() - self.pushed_at
+            self.pushed_at = None
 
 
 class Hub:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.any_pb2 import Any as ProtoAny
-from google.protobuf.message import Message
 
 from netlab.pilot.xds.types import PUSH_ORDER
 
@@ -33,16 +32,16 @@ class Table:
     removed: dict[str, int] = field(default_factory=dict)
     """The revision at which a name was removed."""
 
-    def put(self, name: str, message: Message, revision: int) -> bool:
-        """Add or change a resource; False if it is the same as before."""
-        body = ProtoAny(type_url=self.type_url, value=message.SerializeToString(deterministic=True))
-        version = hashlib.blake2b(body.value, digest_size=8).hexdigest()
+    def put(self, name: str, body: bytes, revision: int) -> bool:
+        """Add or change a resource, serialized; False if it is the same as before."""
+        version = hashlib.blake2b(body, digest_size=8).hexdigest()
         old = self.resources.get(name)
         if old and old.version == version:
             return False
         # A message is the concatenation of its fields, so this is one element of the response's `resources`.
+        resource = ProtoAny(type_url=self.type_url, value=body)
         wire = discovery_pb2.DeltaDiscoveryResponse(
-            resources=[discovery_pb2.Resource(name=name, version=version, resource=body)]
+            resources=[discovery_pb2.Resource(name=name, version=version, resource=resource)]
         ).SerializeToString()
         self.resources.pop(name, None)
         self.removed.pop(name, None)
@@ -86,12 +85,12 @@ class View:
     def __iter__(self) -> Iterator[Table]:
         return iter(self.tables.values())
 
-    def update(self, put: Mapping[str, Mapping[str, Message]], removed: Mapping[str, set[str]]) -> dict[str, int]:
+    def update(self, put: Mapping[str, Mapping[str, bytes]], removed: Mapping[str, set[str]]) -> dict[str, int]:
         """Apply one batch, by type; returns how many resources of each type differ from before."""
         revision = self.revision + 1
         counts: dict[str, int] = {}
         for type_url, table in self.tables.items():
-            count = sum(table.put(n, m, revision) for n, m in put.get(type_url, {}).items())
+            count = sum(table.put(n, b, revision) for n, b in put.get(type_url, {}).items())
             count += sum(table.remove(n, revision) for n in removed.get(type_url, ()))
             if count:
                 counts[type_url] = count

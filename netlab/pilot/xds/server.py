@@ -58,6 +58,8 @@ class AdsServer:
             try:
                 while not reader.done():
                     pushed = connection.session.push()
+                    if pushed:
+                        connection.push_began()
                     for response in self._take(outbox, pushed):
                         yield response
                     await self._sleep(connection)
@@ -99,6 +101,7 @@ class AdsServer:
                         request.error_detail.message,
                     )
                 outbox.extend(connection.session.receive(request))
+                connection.answered()
                 connection.wake.set()
         except grpc.aio.UsageError:
             # grpc.aio says so to a read that was pending when the stream ended.

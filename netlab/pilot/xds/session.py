@@ -65,7 +65,6 @@ class DeltaSession:
             return []  # a type that is not served, such as secrets: Envoy waits, and needs no answer
         self._acknowledge(subscription, request)
         first = request.type_url not in self._known
-        self._known.add(request.type_url)
         added = self._subscribe(subscription, request, first=first)
         if first:
             return self._introduce(subscription, dict(request.initial_resource_versions))
@@ -140,6 +139,7 @@ class DeltaSession:
             self._stale_clusters, gone = gone, []
         # What is answered below is of the view's present revision; what it leads to must not be older.
         out = [] if s.type_url == CLUSTER else self._catch_up()
+        self._known.add(s.type_url)
         out.append(self._response(s, resources, gone))
         if s.type_url == CLUSTER and ENDPOINT in self._known:
             out += self._endpoints_response(resources)
