@@ -58,6 +58,7 @@ def unmount_directory(path: Path) -> None:
     try:
         while os.path.ismount(path):
             syscalls.unmount(path)
+        # A mount namespace made meanwhile has copies of all mounts here; they go with the directory under them.
         with suppress(FileNotFoundError):
             path.rmdir()
     except OSError as error:
@@ -113,6 +114,7 @@ def delete(name: str, directory: Path) -> None:
     try:
         if exists(name, directory):
             syscalls.unmount(path)
+        # As above: copies of the mount go with the file.
         with suppress(FileNotFoundError):
             path.unlink()
     except OSError as error:

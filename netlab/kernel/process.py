@@ -212,7 +212,7 @@ def _make_mounts(start: _Start, _: int) -> None:
         try:
             syscalls.unmount(start.netns_mount)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # it is no mount point
+            if error.errno not in (errno.EINVAL, errno.ENOENT):  # it is no mount point
                 raise
 
 

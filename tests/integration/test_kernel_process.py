@@ -81,17 +81,31 @@ def test_a_resolver_of_its_own(workplace: Workplace, output: Path, tmp_path: Pat
     assert process.RESOLV_CONF.read_text() == before
 
 
-def test_a_program_does_not_keep_the_namespaces_of_others(workplace: Workplace, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["spawn", "unshare"])
+def test_a_mount_namespace_does_not_keep_the_namespaces_of_others(
+    how: str, workplace: Workplace, tmp_path: Path
+) -> None:
     workplace.line()
-    config = tmp_path / "resolv.conf"
-    config.touch()
-    child = process.spawn(["sleep", "60"], netns=workplace.path("client"), resolv_conf=config)
+    if how == "spawn":
+        config = tmp_path / "resolv.conf"
+        config.touch()
+        child = process.spawn(["sleep", "60"], netns=workplace.path("client"), resolv_conf=config)
+    else:
+        # As systemd starts services: they keep a copy of all mounts, and learn of changes.
+        ready = tmp_path / "ready"
+        os.mkfifo(ready)
+        script = f"echo > {ready}; exec sleep 60"
+        child = process.spawn(["unshare", "--mount", "--propagation", "slave", "sh", "-c", script])
+        ready.read_text()
     with netns.entered(workplace.path("router")):
         watch = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         watch.bind((0, 1))
         watch.settimeout(10)
     with watch:
-        netns.delete(workplace.name("server"), workplace.directory)
+        if how == "spawn":
+            netns.delete(workplace.name("server"), workplace.directory)
+        else:
+            netns.unmount_directory(workplace.directory)
         assert watch.recv(4096)
     child.signal(signal.SIGKILL)
     assert finish(child) == -signal.SIGKILL
