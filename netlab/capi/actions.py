@@ -10,10 +10,10 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
-from netlab.capi import waiting
+from netlab.capi import lookup, waiting
 from netlab.capi.client import CapiClient, Refused
-from netlab.capi.config import SPACE
 from netlab.capi.weights import rescale
 from netlab.errors import MeshError
 
@@ -43,8 +43,8 @@ async def push(
     started = time.monotonic()
     if directory is not None and command is None:
         raise MeshError(f"{name} has a directory but no command", hint="say how it is started")
-    space, domains = await asyncio.gather(_space(client), _domains(client))
-    targets = [_split(route, domains) for route in dict.fromkeys(routes)]
+    space, domains = await asyncio.gather(lookup.space_guid(client), lookup.domains_by_name(client))
+    targets = [lookup.split(route, domains) for route in dict.fromkeys(routes)]
     lifecycle = {"type": "netlab", "data": {"directory": directory, "port": port}}
     app, created = await _upsert_app(client, name, space, lifecycle, dict(env or {}))
     guid = app["guid"]
@@ -75,7 +75,7 @@ async def push(
 
 async def apps(client: CapiClient) -> list[dict[str, Any]]:
     """Every app: name, guid, state, instances, how many run, routes; ordered by name."""
-    space = await _space(client)
+    space = await lookup.space_guid(client)
     listed, processes, all_routes = await asyncio.gather(
         client.list("/v3/apps", space_guids=space, order_by="name"),
         client.list("/v3/processes", space_guids=space),
@@ -110,7 +110,7 @@ async def _running(client: CapiClient, app: Mapping[str, Any]) -> int:
 
 async def scale(client: CapiClient, *, name: str, instances: int, timeout: float = START_SECONDS) -> dict[str, Any]:
     """Change the number of instances and wait until so many run, unless the app is stopped."""
-    app = await _app(client, name)
+    app = await lookup.app_named(client, name)
     await client.post(f"/v3/processes/{app['guid']}/actions/scale", {"instances": instances})
     if app["state"] == "STARTED":
         await waiting.wait_running(client, app["guid"], name, timeout)
@@ -133,7 +133,7 @@ async def stop(client: CapiClient, *, name: str) -> dict[str, Any]:
 
 
 async def _act(client: CapiClient, name: str, action: str, timeout: float | None) -> dict[str, Any]:
-    app = await _app(client, name)
+    app = await lookup.app_named(client, name)
     app = await client.post(f"/v3/apps/{app['guid']}/actions/{action}")
     if timeout is not None:
         await waiting.wait_running(client, app["guid"], name, timeout)
@@ -142,16 +142,18 @@ async def _act(client: CapiClient, name: str, action: str, timeout: float | None
 
 async def delete_app(client: CapiClient, *, name: str) -> dict[str, Any]:
     """Delete an app; its routes stay, without it."""
-    app = await _app(client, name)
+    app = await lookup.app_named(client, name)
     await client.delete(f"/v3/apps/{app['guid']}")
     return {"name": name, "guid": app["guid"], "deleted": True}
 
 
 async def routes(client: CapiClient) -> list[dict[str, Any]]:
     """Every route: url, host, domain, path, and its destinations with the names of their apps."""
-    space = await _space(client)
+    space = await lookup.space_guid(client)
     listed, found, domains = await asyncio.gather(
-        client.list("/v3/routes", space_guids=space), client.list("/v3/apps", space_guids=space), _domains(client)
+        client.list("/v3/routes", space_guids=space),
+        client.list("/v3/apps", space_guids=space),
+        lookup.domains_by_name(client),
     )
     names = {app["guid"]: app["name"] for app in found}
     by_guid = {domain["guid"]: name for name, domain in domains.items()}
@@ -181,8 +183,10 @@ async def map_route(client: CapiClient, *, name: str, route: str, weight: int | 
 
     With a weight the app gets that percentage and the route's other apps share the rest as they did before.
     """
-    space, domains, app = await asyncio.gather(_space(client), _domains(client), _app(client, name))
-    target = _split(route, domains)
+    space, domains, app = await asyncio.gather(
+        lookup.space_guid(client), lookup.domains_by_name(client), lookup.app_named(client, name)
+    )
+    target = lookup.split(route, domains)
     if weight is None:
         guid = await _map(client, app["guid"], target, space)
         return {"route": route, "route_guid": guid, "app": name, "app_guid": app["guid"]}
@@ -200,8 +204,8 @@ async def map_route(client: CapiClient, *, name: str, route: str, weight: int | 
 
 async def unmap_route(client: CapiClient, *, name: str, route: str) -> dict[str, Any]:
     """Remove an app from a route; the route itself stays. Weights of the others are rescaled to 100."""
-    domains, app = await asyncio.gather(_domains(client), _app(client, name))
-    found = await _route(client, _split(route, domains), route)
+    domains, app = await asyncio.gather(lookup.domains_by_name(client), lookup.app_named(client, name))
+    found = await lookup.route_of(client, lookup.split(route, domains), route)
     mine = [each for each in found["destinations"] if each["app"]["guid"] == app["guid"]]
     if not mine:
         raise MeshError(f"{route} is not mapped to {name}", hint="`netlab routes` shows what is")
@@ -218,7 +222,7 @@ async def unmap_route(client: CapiClient, *, name: str, route: str) -> dict[str,
 
 async def delete_route(client: CapiClient, *, route: str) -> dict[str, Any]:
     """Delete a route with its mappings."""
-    found = await _route(client, _split(route, await _domains(client)), route)
+    found = await lookup.route_of(client, lookup.split(route, await lookup.domains_by_name(client)), route)
     await client.delete(f"/v3/routes/{found['guid']}")
     return {"route": route, "route_guid": found["guid"], "deleted": True}
 
@@ -227,41 +231,14 @@ def _entry(destination: Mapping[str, Any], weight: int) -> dict[str, Any]:
     return {"app": destination["app"], "port": destination["port"], "weight": weight}
 
 
-async def _space(client: CapiClient) -> str:
-    """The guid of the space that everything is pushed to: the first of its name, made with the database."""
-    found = await client.get("/v3/spaces", names=SPACE)
-    if not found["resources"]:
-        raise MeshError(f"CAPI has no space {SPACE}")
-    return str(found["resources"][0]["guid"])
-
-
-async def _domains(client: CapiClient) -> dict[str, dict[str, Any]]:
-    return {domain["name"]: domain for domain in await client.list("/v3/domains")}
-
-
-def _split(route: str, domains: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, str]:
-    """A route as host, the guid of its domain and path; the longest known domain wins."""
-    name, slash, path = route.partition("/")
-    name = name.lower().rstrip(".")
-    labels = name.split(".")
-    for cut in range(len(labels)):
-        domain = domains.get(".".join(labels[cut:]))
-        if domain is not None:
-            host = ".".join(labels[:cut])
-            if "." in host:
-                raise MeshError(f"{route}: the host {host!r} may not contain a dot in the domain {domain['name']}")
-            return host, str(domain["guid"]), slash + path if path else ""
-    raise MeshError(f"the domain of {route} is not known; the known domains are {', '.join(sorted(domains))}")
-
-
-async def _map(client: CapiClient, app_guid: str, target: tuple[str, str, str], space: str) -> str:
+async def _map(client: CapiClient, app_guid: str, target: lookup.Target, space: str) -> str:
     """Map a route, made if it is new, to an app; the route's guid."""
     guid = await _find_or_create_route(client, target, space)
     await client.post(f"/v3/routes/{guid}/destinations", {"destinations": [{"app": {"guid": app_guid}}]})
     return guid
 
 
-async def _find_or_create_route(client: CapiClient, target: tuple[str, str, str], space: str) -> str:
+async def _find_or_create_route(client: CapiClient, target: lookup.Target, space: str) -> str:
     host, domain, path = target
     body = {
         "host": host,
@@ -274,33 +251,10 @@ async def _find_or_create_route(client: CapiClient, target: tuple[str, str, str]
     except Refused as refused:
         if refused.fields.get("status") != 422:
             raise
-        found = await _look_up(client, target)
+        found = await lookup.find_route(client, target)
         if found is None:
             raise
         return str(found["guid"])
-
-
-async def _route(client: CapiClient, target: tuple[str, str, str], route: str) -> dict[str, Any]:
-    found = await _look_up(client, target)
-    if found is None:
-        raise MeshError(f"there is no route {route}", hint="`netlab routes` lists them")
-    return found
-
-
-async def _look_up(client: CapiClient, target: tuple[str, str, str]) -> dict[str, Any] | None:
-    host, domain, path = target
-    found = await client.get("/v3/routes", domain_guids=domain, hosts=host, paths=path)
-    resources: list[dict[str, Any]] = found["resources"]
-    return resources[0] if resources else None
-
-
-async def _app(client: CapiClient, name: str) -> dict[str, Any]:
-    space = await _space(client)
-    found = await client.get("/v3/apps", names=name, space_guids=space)
-    if not found["resources"]:
-        raise MeshError(f"there is no app {name}", hint="`netlab apps` lists them")
-    app: dict[str, Any] = found["resources"][0]
-    return app
 
 
 async def _upsert_app(
@@ -316,7 +270,7 @@ async def _upsert_app(
     try:
         return await client.post("/v3/apps", body), True
     except Refused as refused:
-        found = await client.get("/v3/apps", names=name, space_guids=space)
+        found = await client.get("/v3/apps", names=quote(name), space_guids=space)
         if refused.fields.get("status") != 422 or not found["resources"]:
             raise
     app: dict[str, Any] = found["resources"][0]

@@ -256,6 +256,17 @@ def test_peers_that_were_away_are_told_everything(bench):
     run(body())
 
 
+def test_awkward_names_are_found_again(bench):
+    async def body():
+        async with bench.run_bbs(), bench.run_capi(), bench.client() as client:
+            for _ in range(2):
+                await actions.push(client, name="a, b%2C c", instances=0, routes=[f"{ROUTE}/x,y%2Cz"])
+            await actions.unmap_route(client, name="a, b%2C c", route=f"{ROUTE}/x,y%2Cz")
+            await actions.delete_app(client, name="a, b%2C c")
+
+    run(body())
+
+
 def test_state_outlives_the_job(bench):
     async def body():
         async with bench.run_capi(), bench.client() as client:
