@@ -114,8 +114,9 @@ install_packages() {
     if ! apt install $missing && ! { dpkg --configure -a >>"$log" 2>&1 9>&- && apt install $missing; }; then
         # Without a compiler netlab still works, so try for the rest.
         missing=$(printf '%s' "$missing" | sed 's/ libpython3-dev gcc libc6-dev//')
+        [ -n "$missing" ] || return 0
         # shellcheck disable=SC2086
-        if [ -n "$missing" ] && ! apt install $missing; then
+        if ! apt install $missing; then
             tail -n 5 "$log" >&2
             die "could not install$missing; all of apt's output is in $log"
         fi
