@@ -102,8 +102,10 @@ def _keep(
         decision.replace(None, ordinary)
     elif ordinary.state is State.CRASHED:
         due = life.restart_at(ordinary)
-        if due is None or due > now:
-            decision.look_again = due
+        if due is None:
+            return
+        if due > now:
+            decision.look_again = min(due, decision.look_again or due)
             return
         ordinary, crashed = life.unclaim(ordinary, now), ordinary
         decision.replace(crashed, ordinary)
