@@ -10,6 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
+
+# uvicorn would import these only when the first server starts; named here, the fork server has them.
+import uvicorn.lifespan.off
+import uvicorn.protocols.http.auto
+import uvicorn.protocols.http.h11_impl
+import uvicorn.protocols.websockets.auto
 from starlette.types import ASGIApp
 
 from netlab.errors import MeshError

@@ -10,6 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Self
 
+# httpx would import these only at its first request; named here, the fork server has them.
+import anyio._backends._asyncio  # noqa: F401
+import httpcore  # noqa: F401
 import httpx
 from google.protobuf.message import DecodeError, Message
 
@@ -56,6 +59,7 @@ class BbsClient:
             base_url=url,
             headers=_PROTOBUF,
             timeout=httpx.Timeout(10.0, connect=2.0),
+            trust_env=False,  # the lab is its own world: no proxy of the machine stands in it
             transport=httpx.AsyncHTTPTransport(verify=tls, socket_options=_KEEPALIVE),
         )
 

@@ -35,7 +35,7 @@ _SERVER_OPTIONS = (
 )
 # Without a BBS there is no instance to route to, and telling Pilot so would take every app off the air; but a
 # Pilot that starts cannot wait for ever either.
-_WAIT_FOR_BBS_SECONDS = 10.0
+_WAIT_FOR_BBS_SECONDS = 5.0
 
 
 async def run(context: Context) -> None:

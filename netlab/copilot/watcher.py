@@ -15,7 +15,7 @@ from netlab.errors import MeshError
 from netlab.protocols import bbs_pb2 as bbs
 
 _FIRST_RETRY_SECONDS = 0.05
-_LONGEST_RETRY_SECONDS = 1.0
+_LONGEST_RETRY_SECONDS = 0.25
 
 
 class InstanceWatcher:
@@ -34,16 +34,18 @@ class InstanceWatcher:
     async def run(self) -> None:
         """Follow for ever; ends by cancellation."""
         delay = 0.0
+        failing = False
         while True:
             await asyncio.sleep(delay)
             try:
                 async with self._client.subscribed() as events:
                     await self._list()
-                    delay = 0.0
+                    self._log.info("bbs: listed and subscribed")
+                    delay, failing = 0.0, False
                     await self._follow(events)
             except MeshError as error:
-                level = logging.WARNING if delay in (0.0, _LONGEST_RETRY_SECONDS) else logging.DEBUG
-                self._log.log(level, "%s; trying again", error)
+                self._log.log(logging.DEBUG if failing else logging.WARNING, "%s; trying again", error)
+                failing = True
             self.tried.set()
             # The first retry is at once: a restarted BBS is usually back already.
             delay = min(max(2 * delay, _FIRST_RETRY_SECONDS), _LONGEST_RETRY_SECONDS)
