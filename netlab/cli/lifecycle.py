@@ -21,9 +21,12 @@ QUICKSTART = Path(__file__).resolve().parents[2] / "topologies" / "quickstart.ym
 def up_command(topology: Path | None, lab: str | None, replace: bool, keep: bool, output: str) -> None:
     """Build the lab of TOPOLOGY (by default the quickstart), start the mesh, push the apps, verify each route."""
     require_root("netlab up")
-    from netlab.lab import launch
+    from netlab.lab.early import EarlySupervisor
 
-    started = launch.prepare(topology or QUICKSTART, name=lab, replace=replace)
+    with EarlySupervisor() as supervisor:
+        from netlab.lab import launch
+
+        started = launch.prepare(topology or QUICKSTART, supervisor, name=lab, replace=replace)
     if output == "json":
         print_json(launch.bring_up(started, emit=lambda _event: None, keep=keep))
         return

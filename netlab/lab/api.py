@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from netlab.lab import calls, launch, state
+from netlab.lab.early import EarlySupervisor, search_path
 from netlab.lab.state import LabState
 from netlab.topology.models import Topology
 
@@ -31,7 +32,8 @@ class Lab:
         Raises what `netlab up` would print: TopologyError, LabExists, MachineError, KernelError, MeshError.
         """
         wanted = topology if isinstance(topology, Topology) else Path(topology)
-        prepared = launch.prepare(wanted, name=name)
+        with EarlySupervisor() as supervisor:
+            prepared = launch.prepare(wanted, supervisor, name=name)
         launch.bring_up(prepared, emit=lambda _event: None)
         try:
             yield cls(prepared.name)
@@ -61,7 +63,7 @@ class Lab:
         """
         state.find_node(self.state, node)  # here rather than in the child, so that it is an exception
         command = [sys.executable, "-m", "netlab", "exec", "--lab", self.name, node, "--", *argv]
-        environment = {**os.environ, "PYTHONPATH": launch.search_path()}
+        environment = {**os.environ, "PYTHONPATH": search_path()}
         return subprocess.run(command, check=check, capture_output=True, text=True, timeout=timeout, env=environment)
 
     def status(self) -> dict[str, Any]:

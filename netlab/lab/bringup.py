@@ -25,11 +25,6 @@ APP_START_SECONDS = 60.0
 VERIFY_SECONDS = 20.0
 
 
-def preload_first(service: Service) -> None:
-    """Have the fork server import what the first task needs, while `netlab up` is still saying what it wants."""
-    service.server.preload("netlab.lab.groundwork")
-
-
 async def bring_up(service: Service, emit: Emit) -> dict[str, Any]:
     """Build the whole lab and return what `netlab up` reports.
 
@@ -44,7 +39,7 @@ async def bring_up(service: Service, emit: Emit) -> dict[str, Any]:
         async with asyncio.TaskGroup() as group:
             async with phases.phase("network", f"{len(service.lab['nodes']) + 1} namespaces, their links and routes"):
                 laid = group.create_task(service.task("netlab.lab.groundwork", {"lab": topology.name}, node=None))
-                service.server.preload(mesh.PRELOAD_FIRST)
+                service.server.preload(mesh.PRELOAD_NEXT)
                 await laid
             specs: list[tuple[str, str, list[JobSpec]]] = [
                 ("routers", f"{topology.routers} ingress Envoys", mesh.routers(where, service.paths)),

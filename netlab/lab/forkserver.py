@@ -4,6 +4,7 @@ It is single-threaded and makes no object that would not survive a fork (no gRPC
 database engine). It takes requests as JSON datagrams on a SOCK_SEQPACKET socket, in order:
 
     {"op": "preload", "modules": [...]}
+    {"op": "settle", "lab", "log": path}
     {"op": "fork", "id": 1, "kind": "component", "module", "lab", "node", "job", "config", ...place}   + ready fd
     {"op": "fork", "id": 2, "kind": "task", "module", "params", ...place}                              + result fd
 
@@ -74,6 +75,10 @@ def serve(sock: socket.socket) -> None:
         if request["op"] == "preload":
             _preload(request["modules"])
             continue
+        if request["op"] == "settle":
+            setproctitle.setproctitle(f"netlab: {request['lab']} fork server")
+            redirect_output(Path(request["log"]))
+            continue
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
@@ -84,6 +89,14 @@ def serve(sock: socket.socket) -> None:
         for fd in fds:
             os.close(fd)
         send(sock, {"id": request["id"], "pid": pid})
+
+
+def redirect_output(log: Path) -> None:
+    """Send what this process prints to a log."""
+    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+    os.close(fd)
 
 
 def _preload(modules: list[str]) -> None:
@@ -125,10 +138,7 @@ def _child(request: dict[str, Any], fds: list[int]) -> NoReturn:
 
 def _settle(request: dict[str, Any]) -> None:
     """Take the process to its place: log, cgroup, network namespace."""
-    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
+    redirect_output(Path(request["log"]))
     if request.get("cgroup"):
         group = Path(request["cgroup"])
         group.mkdir(exist_ok=True)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import socket
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from typing import Any
 from netlab.errors import LabExists, NetlabError
 from netlab.kernel import cgroup
 from netlab.lab import mesh, plan, state, teardown, wire
+from netlab.lab.early import EarlySupervisor
 from netlab.lab.jobs import ProgramSpec
 from netlab.lab.paths import LabPaths, labs
 from netlab.topology.addressing import LabAddresses, addresses
@@ -32,8 +30,10 @@ class Prepared:
     name: str
 
 
-def prepare(topology: Topology | Path, *, name: str | None = None, replace: bool = False) -> Prepared:
-    """Take the name, write the state, start the supervisor.
+def prepare(
+    topology: Topology | Path, supervisor: EarlySupervisor, *, name: str | None = None, replace: bool = False
+) -> Prepared:
+    """Take the name, write the state, give the lab to its supervisor.
 
     Raises TopologyError, LabExists if a lab of that name is there and `replace` is false, MachineError if the
     machine has no cgroup v2.
@@ -61,7 +61,7 @@ def prepare(topology: Topology | Path, *, name: str | None = None, replace: bool
     try:
         state.write_private(paths.state, _state(wanted, file, paths, group))
         cgroup.create("netlab", lab)
-        _start_supervisor(paths)
+        _supervisors[lab] = supervisor.give(paths)
     except BaseException:
         teardown.destroy(lab)
         reap(lab)
@@ -89,12 +89,6 @@ def reap(lab: str) -> None:
     """Reap the supervisor of a lab that is down; only a program that goes on after `down` has to."""
     if supervisor := _supervisors.pop(lab, None):
         supervisor.wait()
-
-
-def search_path() -> str:
-    """PYTHONPATH for a process that must find this netlab, wherever it is started."""
-    package_root = str(Path(__file__).resolve().parents[2])
-    return os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
 
 
 def _exists(lab: str) -> LabExists:
@@ -154,28 +148,3 @@ def _nodes(topology: Topology, where: LabAddresses, paths: LabPaths, group: Path
         }
         for node, kind, address in kinds
     }
-
-
-def _start_supervisor(paths: LabPaths) -> None:
-    """Start the supervisor in a session of its own; it inherits the socket, so a call can be made at once."""
-    paths.supervisor_log.parent.mkdir(exist_ok=True)
-    with (
-        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
-        paths.supervisor_log.open("ab") as log,
-    ):
-        before = os.umask(0o177)
-        try:
-            listener.bind(str(paths.socket))
-        finally:
-            os.umask(before)
-        listener.listen()
-        _supervisors[paths.name] = subprocess.Popen(
-            [sys.executable, "-m", "netlab.lab.supervisor", paths.name, str(listener.fileno())],
-            pass_fds=[listener.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd="/",
-            env={**os.environ, "PYTHONPATH": search_path()},
-            start_new_session=True,
-        )

@@ -23,8 +23,10 @@ REP = 1801
 CAPI = 443
 DNS = 53
 
-PRELOAD_FIRST = "netlab.bbs.job"
-"""What the fork server imports while the network is being made: the first component to start."""
+PRELOAD_FIRST = "netlab.lab.groundwork"
+"""What the fork server imports before it has a lab: the first task of the bring-up."""
+PRELOAD_NEXT = "netlab.bbs.job"
+"""What it imports while the network is being made: the first component to start."""
 PRELOAD_TASKS = ("netlab.capi.task", "netlab.lab.verify")
 """What the last phases of the bring-up run."""
 PRELOAD_LATER = ("netlab.trace.task",)

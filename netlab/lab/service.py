@@ -40,7 +40,6 @@ class Service:
     async def run(cls, lab: LabState, listener: socket.socket, fork_server: socket.socket) -> None:
         """Serve until the process is killed; that is how a lab ends."""
         service = cls(lab, ForkServer(fork_server))
-        bringup.preload_first(service)
         async with await asyncio.start_unix_server(service._serve, sock=listener, limit=LARGEST_CALL) as server:
             await server.serve_forever()
 

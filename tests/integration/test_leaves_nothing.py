@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from netlab.lab import launch
+from netlab.lab.early import search_path
 from netlab.lab.paths import RUN_DIR
 
 pytestmark = pytest.mark.root
@@ -23,7 +23,7 @@ LAB = f"kill-{os.getpid()}"
 
 
 def netlab(*args: str, **kwargs) -> subprocess.Popen[str]:
-    env = {**os.environ, "PYTHONPATH": launch.search_path()}
+    env = {**os.environ, "PYTHONPATH": search_path()}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, "-m", "netlab", *args], env=env, **pipes, **kwargs)
 
