@@ -80,10 +80,8 @@ def netlab() -> None:
 def main() -> NoReturn:
     """Run the command line; never returns."""
     try:
-        netlab.main(standalone_mode=False)
-        status = 0
-    except click.exceptions.Exit as done:
-        status = done.exit_code
+        # Click turns its own Exit into the return value; commands return nothing.
+        status = netlab.main(standalone_mode=False) or 0
     except (click.Abort, KeyboardInterrupt):
         print("netlab: interrupted", file=sys.stderr, flush=True)
         # Not sys.exit(): if the signal came while a string was being executed, as dataclasses do in an import,

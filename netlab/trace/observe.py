@@ -9,7 +9,8 @@ import contextlib
 import os
 import select
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -18,7 +19,7 @@ from netlab.errors import KernelError, MachineError
 from netlab.kernel import conntrack, rules
 from netlab.kernel.capture import Capture, Packet, close_all
 from netlab.kernel.nflog import RuleTrace, TraceRecord
-from netlab.kernel.rules import InstalledRule
+from netlab.kernel.rules import InstalledRule, RuleBackend
 from netlab.trace.evidence import Connection, Source, host, port
 
 PORT_LIMIT = 90
@@ -172,18 +173,35 @@ def look_up(node: str, namespace: Path, source: str, destination: str) -> tuple[
 
 
 def installed(
-    namespaces: Mapping[str, Path], tables: Iterable[str] = ("nat",)
+    namespaces: Mapping[str, Path], tables: Sequence[str] = ("nat",)
 ) -> tuple[dict[str, list[InstalledRule]], list[Source]]:
     """The rules of each namespace; those that could not be read are missing and have their reason."""
+    reader = _reader()
     found: dict[str, list[InstalledRule]] = {}
     sources: list[Source] = []
-    for node, namespace in namespaces.items():
-        try:
-            found[node] = [rule for table in tables for rule in rules.backend().list(namespace, table)]
-            sources.append(Source("rules", node, True, f"{len(found[node])} rules in {', '.join(tables)}"))
-        except (KernelError, MachineError) as error:
-            sources.append(Source("rules", node, False, error.message))
+
+    def read(namespace: Path) -> list[InstalledRule]:
+        return [rule for table in tables for rule in reader.list(namespace, table)]
+
+    # Each waits for a program most of its time.
+    with ThreadPoolExecutor(max_workers=4, thread_name_prefix="netlab-rules") as pool:
+        reading = {node: pool.submit(read, namespace) for node, namespace in namespaces.items()}
+        for node, result in reading.items():
+            try:
+                found[node] = result.result()
+                sources.append(Source("rules", node, True, f"{len(found[node])} rules in {', '.join(tables)}"))
+            except KernelError as error:
+                sources.append(Source("rules", node, False, error.message))
     return found, sources
+
+
+def _reader() -> RuleBackend:
+    """What lists rules fastest: a program, as python-iptables needs a fork of this whole process for each namespace."""
+    backend = rules.backend()
+    if backend.name == "iptc":
+        with contextlib.suppress(MachineError):
+            return rules.backend("iptables-legacy-restore")
+    return backend
 
 
 def _endpoint(pair: tuple[str, int] | None) -> str | None:
