@@ -65,17 +65,28 @@ def _age(seconds: float) -> str:
 
 @click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @lab_option
+@output_option
 @click.argument("node")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def exec_command(lab: str | None, node: str, command: tuple[str, ...]) -> NoReturn:
-    """Run COMMAND on NODE (a VM or an app container), with the lab's DNS; its exit status is the answer."""
+def exec_command(lab: str | None, output: str, node: str, command: tuple[str, ...]) -> NoReturn:
+    """Run COMMAND on NODE (a VM or an app container), with the lab's DNS; its exit status is the answer.
+
+    With -o json it has no terminal, and its output and exit status are printed as one object.
+    """
     require_root("netlab exec")
-    from netlab.kernel import takeover
     from netlab.lab import state
 
     lab_state = state.read(state.choose(lab))
-    netns, resolv_conf = state.find_node(lab_state, node)
     argv = command[1:] if command[0] == "--" else command
+    if output == "json":
+        from netlab.lab.api import Lab
+
+        done = Lab(lab_state["name"]).exec(node, argv, timeout=None)
+        print_json({"exit_status": done.returncode, "stdout": done.stdout, "stderr": done.stderr})
+        raise click.exceptions.Exit(done.returncode)
+    from netlab.kernel import takeover
+
+    netns, resolv_conf = state.find_node(lab_state, node)
     takeover.execute(argv, netns=netns, resolv_conf=resolv_conf, cgroup=Path(lab_state["cgroup"]) / "exec")
 
 
