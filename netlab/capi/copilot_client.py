@@ -89,6 +89,8 @@ class CopilotClient(Link[CopilotChange]):
 
     async def sync(self) -> None:
         """Replace all that Copilot knows."""
+        # A periodic repair is no news; a new connection is.
+        level = logging.INFO if self.stale else logging.DEBUG
         self.start_over()
         request = self._state()
         body = request.SerializeToString()
@@ -96,7 +98,8 @@ class CopilotClient(Link[CopilotChange]):
             await self._stub.BulkSync(_chunks(body), timeout=_SYNC_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise ConnectionError(_text(error)) from error
-        self._log.info(
+        self._log.log(
+            level,
             "%s synchronised: %d routes, %d mappings, %d processes",
             self._peer,
             len(request.routes),

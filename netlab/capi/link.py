@@ -39,6 +39,11 @@ class Link(ABC, Generic[Change]):
         self._stale = True
         self._wake.set()
 
+    @property
+    def stale(self) -> bool:
+        """Whether the peer may lack something, as at the start and after an outage."""
+        return self._stale
+
     def retry(self) -> None:
         """The peer may be there again: do not wait for the next attempt."""
         self._wake.set()
