@@ -78,6 +78,7 @@ def control_plane(topology: Topology, addresses: LabAddresses, paths: LabPaths, 
             vip_resolver_listen=f"{control}:{COPILOT_VIP}",
             mcp_listen=f"{control}:{COPILOT_MCP}",
             bbs_url=bbs_url,
+            state_file=str(paths.databases / "copilot.state"),
         ),
         ComponentSpec(
             "control",
