@@ -17,7 +17,7 @@ from netlab.diego.rep.processes import Watched, describe
 from netlab.diego.rep.recipe import HttpCheck, Recipe, TcpCheck
 from netlab.diego.rep.record import ContainerState, Record
 from netlab.diego.rep.workshop import ContainerFailedError, Workshop
-from netlab.errors import KernelError
+from netlab.errors import NetlabError
 from netlab.protocols import bbs_pb2
 
 HEARD_SECONDS = 0.5
@@ -98,7 +98,7 @@ class Container:
         except BbsRefusedError as error:
             self._log.warning("%s stops: %s", self.lrp, error)
             await self._end()
-        except (ContainerFailedError, KernelError, OSError) as error:
+        except (NetlabError, OSError) as error:
             self._log.warning("%s crashed: %s", self.lrp, error)
             await self._take_down()
             await self._report_crash(str(error))
@@ -107,7 +107,7 @@ class Container:
         workshop, lrp = self._workshop, self.lrp
         record = self.record = workshop.reserve(wanted, lrp.instance_guid, lrp.index, lrp.domain, self.address)
         await workshop.furnish(record, wanted)
-        workshop.connect(record)
+        await workshop.connect(record)
         self._sidecar = workshop.start_sidecar(record)
         record.sidecar_pid = self._sidecar.pid
         self._app = workshop.start_app(record, wanted)
@@ -184,7 +184,7 @@ class Container:
         if ended:
             await asyncio.wait(ended, timeout=KILL_SECONDS)
         if self.record is not None:
-            self._workshop.dismantle(self.record)
+            await self._workshop.dismantle(self.record)
 
     async def _report_removal(self) -> None:
         try:

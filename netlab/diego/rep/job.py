@@ -22,7 +22,10 @@ REPORT_SECONDS = 1.0
 async def run(context: Context, *, make_bootstrap: MakeBootstrap = sidecar_bootstrap) -> None:
     """Serve until the component is to stop; `make_bootstrap` makes the sidecars' configuration."""
     config = RepConfig.model_validate(context.config)
-    workshop = Workshop(config, rules.backend(config.rule_backend), make_bootstrap, context.log)
+    backend = rules.backend(config.rule_backend)
+    # Its first use takes a while, and must not be part of the first container's start.
+    backend.list(config.namespaces / config.namespace, "nat")
+    workshop = Workshop(config, backend, make_bootstrap, context.log)
     bbs = BbsClient(config.bbs_url, config.tls.client_context(), context.log)
     try:
         async with asyncio.TaskGroup() as tasks:

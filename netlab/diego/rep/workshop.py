@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import netlab.demo
+from netlab.diego.rep.batch import Batch
 from netlab.diego.rep.config import RepConfig
 from netlab.diego.rep.plan import SIDECAR_PORT, ContainerNet, container_plan
 from netlab.diego.rep.pool import Pool
@@ -58,6 +59,8 @@ class Workshop:
         self._rules = rules
         self._make_bootstrap = make_bootstrap
         self._log = log
+        self._connecting = Batch(self._connect)
+        self._disconnecting = Batch(self._disconnect)
         subnet = config.overlay_subnet
         # Neither the network's own address nor .1, which a reader expects to be a gateway, nor the broadcast.
         self.addresses = Pool(int(subnet.network_address) + 2, subnet.num_addresses - 3)
@@ -171,13 +174,25 @@ class Workshop:
             ports=tuple(record.ports),
         )
 
-    def connect(self, record: Record) -> None:
-        """Make the namespace, the link and the rules; raises KernelError."""
-        plan = container_plan(self.net(record))
-        executor.apply(plan.ops, self.config.namespaces)
+    async def connect(self, record: Record) -> None:
+        """Make the namespace, the link and the rules; raises KernelError or ForeignObjectError."""
+        await self._connecting.do(self.net(record))
+
+    def _connect(self, nets: Sequence[ContainerNet]) -> None:
+        plans = [container_plan(net) for net in nets]
+        executor.apply([op for plan in plans for op in plan.ops], self.config.namespaces)
         self._rules.apply_all(
-            [(Path(record.namespace_path), [plan.container_rules]), (self._cell_namespace, [plan.cell_rules])]
+            [
+                (self._cell_namespace, [plan.cell_rules for plan in plans]),
+                *(
+                    (self.config.namespaces / n.namespace, [p.container_rules])
+                    for n, p in zip(nets, plans, strict=True)
+                ),
+            ]
         )
+
+    def _disconnect(self, nets: Sequence[ContainerNet]) -> None:
+        self._rules.apply(self._cell_namespace, *(container_plan(net).cell_cleanup for net in nets))
 
     def start_sidecar(self, record: Record) -> Watched:
         """Start the container's Envoy."""
@@ -223,19 +238,19 @@ class Workshop:
         )
         return watch(child)
 
-    def dismantle(self, record: Record) -> None:
+    async def dismantle(self, record: Record) -> None:
         """Take back everything that `reserve`, `furnish` and `connect` made; whatever is not there is fine.
 
         The container's processes are killed, if any is left. What cannot be taken back is logged.
         """
         group = self._cgroup_path(record)
-        cleanup = container_plan(self.net(record)).cell_cleanup
-        steps: tuple[Callable[[], None], ...] = (
-            lambda: None if group is None else cgroup.kill(group),
-            lambda: None if group is None else cgroup.remove(group),
-            lambda: self._rules.apply(self._cell_namespace, cleanup),
-            lambda: netns.delete(record.namespace, self.config.namespaces),
-        )
+        try:
+            await self._disconnecting.do(self.net(record))
+        except NetlabError as error:
+            self._log.error("%s: %s", record.node, error)
+        steps: list[Callable[[], None]] = [lambda: netns.delete(record.namespace, self.config.namespaces)]
+        if group is not None:
+            steps = [lambda: cgroup.kill(group), lambda: cgroup.remove(group), *steps]
         for step in steps:
             try:
                 step()
