@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import signal
@@ -10,10 +11,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from netlab.kernel import rules
-from tests.integration.diego_bench import Diego
+from netlab.protocols import bbs_pb2 as pb
+from tests.integration.diego_bench import BBS_URL, Diego
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -111,10 +114,11 @@ def test_a_killed_bbs_forgets_nothing(diego: Diego) -> None:
     diego.until_running("hello-1", 2)
 
 
-def test_a_killed_rep_finds_its_containers_again(diego: Diego) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_rep_finds_its_containers_again(diego: Diego, number: int) -> None:
     diego.desire("hello-1", 4)
     before = diego.until_running("hello-1", 4)
-    diego.kill("cell-1")
+    diego.kill("cell-1", number)
     on_cell = [lrp for lrp in before if lrp.actual_lrp_instance_key.cell_id == "cell-1"]
     assert all(diego.request(lrp)["app"] == "hello" for lrp in on_cell)
     dead = on_cell[0].actual_lrp_instance_key.instance_guid
@@ -167,3 +171,68 @@ def test_an_auctioneer_that_was_away_places_what_waited(diego: Diego) -> None:
     diego.until(lambda: True if any(lrp.placement_error for lrp in diego.actual()) else None)
     diego.start("cell-1", "cell-2")
     diego.until_running("hello-1", 1)
+
+
+def test_an_app_with_bits_that_only_root_may_read(diego: Diego) -> None:
+    bits = diego.run_dir / "private" / "bits"
+    bits.mkdir(parents=True)
+    bits.parent.chmod(0o700)
+    (bits / "answer.json").write_text('{"it": "works"}')
+    (bits / "answer.json").chmod(0o600)
+    action = pb.Action(
+        run_action=pb.RunAction(
+            path="/bin/sh", args=["-c", 'id -u > whoami.json; exec python3 -m http.server "$PORT"'], dir=str(bits)
+        )
+    )
+    check = pb.Check(http_check=pb.HTTPCheck(port=8080, path="/answer.json"))
+    diego.desire("files-1", 1, action=action, check_definition=pb.CheckDefinition(checks=[check]))
+    (lrp,) = diego.until_running("files-1", 1)
+    assert diego.request(lrp, "/answer.json") == {"it": "works"}
+    assert diego.request(lrp, "/whoami.json") == 2000
+    assert sorted(path.name for path in bits.iterdir()) == ["answer.json"], "the app works on a copy"
+
+
+def test_an_app_that_cannot_start_says_why(diego: Diego) -> None:
+    run = pb.RunAction(path="/bin/sh", args=["-c", "true"], dir="/nowhere")
+    diego.desire("broken-1", 1, action=pb.Action(run_action=run))
+    diego.until(lambda: True if diego.actual()[0].state == "CRASHED" else None)
+    (lrp,) = diego.actual()
+    assert lrp.crash_count == 3
+    assert lrp.crash_reason == "the app's directory /nowhere does not exist"
+    diego.remove("broken-1")
+    assert diego.actual() == []
+    diego.desire(
+        "silent-1", 1, action=pb.Action(run_action=pb.RunAction(path="/bin/sleep", args=["60"])), start_timeout_ms=500
+    )
+    diego.until(lambda: True if diego.actual()[0].crash_count else None)
+    assert diego.actual()[0].crash_reason == "port 8080 did not answer within 0.5 s"
+
+
+def test_events_reach_a_subscriber_as_they_happen(diego: Diego) -> None:
+    def follow(client: httpx.Client) -> list[tuple[str, bytes]]:
+        found: list[tuple[str, bytes]] = []
+        with client.stream("POST", f"{BBS_URL}/v1/events/lrp_instances.r1", content=b"") as response:
+            assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+            diego.desire("hello-1", 1)
+            fields: dict[str, str] = {}
+            for line in response.iter_lines():
+                if line:
+                    name, _, value = line.partition(": ")
+                    fields[name] = value
+                    continue
+                assert int(fields["id"]) == len(found)
+                found.append((fields["event"], base64.b64decode(fields["data"])))
+                if len(found) == 4:
+                    return found
+        return found
+
+    events = diego.call(follow)
+    assert [name for name, _ in events] == [
+        "desired_lrp_created",
+        "actual_lrp_instance_created",
+        "actual_lrp_instance_changed",
+        "actual_lrp_instance_changed",
+    ]
+    last = pb.ActualLRPInstanceChangedEvent.FromString(events[3][1])
+    assert (last.before.state, last.after.state) == ("CLAIMED", "RUNNING")
+    assert last.after.actual_lrp_net_info.ports[0].host_port == 61000

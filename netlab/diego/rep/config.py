@@ -42,6 +42,8 @@ class RepConfig(BaseModel):
     """Between SIGTERM and SIGKILL."""
     drain_seconds: float = 0.2
     """Between the news that an instance goes and its SIGTERM: routers that have yet to hear it still reach it."""
+    parallel_starts: int = 8
+    """How many containers may be on their way up at once; more would only get in each other's way."""
     memory_mb: int = 1 << 20
     """What the cell says it has. It is no measurement: apps of a lab declare far more than they use."""
     disk_mb: int = 1 << 22

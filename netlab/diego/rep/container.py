@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,8 @@ from netlab.protocols import bbs_pb2
 HEARD_SECONDS = 0.5
 """How long a stop waits for the BBS to take note before it goes on without."""
 KILL_SECONDS = 5.0
+SLOT_SECONDS = 1.0
+"""How long a container that does not answer yet counts as one of those that are being started."""
 _Result = TypeVar("_Result")
 
 
@@ -104,6 +106,23 @@ class Container:
             await self._report_crash(str(error))
 
     async def _begin(self, wanted: Recipe) -> None:
+        healthy: asyncio.Task[None] | None = None
+        try:
+            async with self._workshop.starting:
+                if self.stopping:
+                    raise _StopError
+                record = await self._make(wanted)
+                healthy = asyncio.create_task(self._until_healthy(record, wanted))
+                # An app that takes its time must not hold up others.
+                await self._while_alive(asyncio.wait({healthy}, timeout=SLOT_SECONDS))
+            await self._while_alive(healthy)
+        finally:
+            if healthy is not None:
+                healthy.cancel()
+        await self._serve(record)
+
+    async def _make(self, wanted: Recipe) -> Record:
+        """The container with both processes, which need not answer yet."""
         workshop, lrp = self._workshop, self.lrp
         record = self.record = workshop.reserve(wanted, lrp.instance_guid, lrp.index, lrp.domain, self.address)
         await workshop.furnish(record, wanted)
@@ -113,8 +132,7 @@ class Container:
         self._app = workshop.start_app(record, wanted)
         record.app_pid = self._app.pid
         record.write(workshop.config.containers)
-        await self._while_alive(self._until_healthy(record, wanted))
-        await self._serve(record)
+        return record
 
     async def _serve(self, record: Record) -> None:
         await self._while_alive(self._bbs.start(self._key, self._instance, net_info(record)))
@@ -140,7 +158,7 @@ class Container:
             silent = " and ".join(unhealthy)
             raise ContainerFailedError(f"{silent} did not answer within {wanted.start_timeout:g} s") from None
 
-    async def _while_alive(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+    async def _while_alive(self, work: Awaitable[_Result]) -> _Result:
         """Do something for as long as both processes run and nobody asks the container to stop."""
         assert self._app is not None
         assert self._sidecar is not None

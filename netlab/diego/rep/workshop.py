@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -61,6 +62,8 @@ class Workshop:
         self._log = log
         self._connecting = Batch(self._connect)
         self._disconnecting = Batch(self._disconnect)
+        self.starting = asyncio.Semaphore(config.parallel_starts)
+        """Held by each container that is being started."""
         subnet = config.overlay_subnet
         # Neither the network's own address nor .1, which a reader expects to be a gateway, nor the broadcast.
         self.addresses = Pool(int(subnet.network_address) + 2, subnet.num_addresses - 3)
