@@ -103,7 +103,7 @@ async def _start(service: Service, phases: _Phases, name: str, detail: str, spec
                 _write_program_config(spec)
             else:
                 state.write_private(service.paths.job_config(spec.node, spec.job), spec.config)
-                service.server.preload(spec.module)
+                service.server.preload(*mesh.needs(spec.module))
             starting.append(service.add(spec).start())
         await asyncio.gather(*starting)
 

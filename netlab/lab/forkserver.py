@@ -103,7 +103,7 @@ def _preload(modules: list[str]) -> None:
     for module in modules:
         try:
             importlib.import_module(module)
-        except ImportError:  # the component that needs it will say so in its own log
+        except Exception:  # whoever needs it will say so in its own log, or does without it
             traceback.print_exc()
     # What is imported lives for ever: moving it out of the collector's sight keeps the children's pages shared.
     gc.collect()
