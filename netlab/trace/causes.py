@@ -3,51 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from netlab.trace import pieces
+from netlab.trace.case import Case, Cause
 from netlab.trace.configured import described
-from netlab.trace.evidence import Evidence, Segment, host, port
-from netlab.trace.expected import Declared
+from netlab.trace.evidence import host, port
 from netlab.trace.path import Leg, Observed
-from netlab.trace.subject import Instance, Subject
 
 _REFUSING = frozenset({"DROP", "REJECT"})
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """What is wrong, how to mend it, and whether packets were lost over it."""
-
-    text: str
-    hint: str = ""
-    dropped: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """All that a cause is found from."""
-
-    subject: Subject
-    declared: Declared
-    evidence: Evidence
-    observed: Observed
-
-    def packets(self, node: str, source: str) -> list[Segment]:
-        """The packets of a leg at a node, both ways."""
-        return [
-            each for each in self.evidence.segments if each.node == node and source in (each.source, each.destination)
-        ]
-
-    def unanswered(self, node: str, source: str) -> bool:
-        """Whether packets of a leg were seen at a node, and none in answer."""
-        seen = self.packets(node, source)
-        return bool(seen) and not any(each.destination == source for each in seen)
-
-    def refused(self, node: str, source: str) -> bool:
-        """Whether a node answered a leg with a reset and nothing else."""
-        answers = [each for each in self.packets(node, source) if each.destination == source]
-        return bool(answers) and all("R" in each.flags for each in answers)
 
 
 def find(case: Case) -> Cause:
@@ -64,9 +27,25 @@ def _place(observed: Observed) -> str:
     return next((hop.kind for hop in reversed(observed.hops) if hop.kind != "dnat"), "client")
 
 
-def _dropped_by_rule(case: Case) -> Cause | None:
+def retried(case: Case) -> Cause | None:
+    """Why a connection to an instance of the route failed before another one served the request."""
+    for leg in case.observed.failed:
+        way = case.declared.way_behind(leg.destination)
+        places = [(way.instance.node, leg), (way.instance.cell, leg)] if way else []
+        router = case.observed.router or ""
+        by_rule = _dropped_by_rule(case, [*places, (router, leg)])
+        to = f"{leg.destination} ({way.instance.node})" if way else leg.destination
+        how = "was refused" if case.refused(router, leg.source) else "got no answer"
+        text = f"{router} first tried {to} and {how}, then went elsewhere"
+        if by_rule is not None:
+            return Cause(f"{text}: {by_rule.text}", by_rule.hint)
+        return Cause(text, f"netlab status; netlab logs {way.instance.node if way else router}")
+    return None
+
+
+def _dropped_by_rule(case: Case, places: list[tuple[str, Leg]] | None = None) -> Cause | None:
     """A rule that drops or rejects was the last thing that a first packet met somewhere."""
-    for node, leg in _legs(case.observed):
+    for node, leg in _legs(case.observed) if places is None else places:
         steps = [
             step
             for step in case.evidence.steps
@@ -104,7 +83,7 @@ def _wrong_instance(case: Case) -> Cause | None:
     node = case.observed.container
     if node is None or case.declared.way(node) is not None:
         return None
-    instance = _instance(case, node)
+    instance = case.instance(node)
     wanted = ", ".join(way.instance.node for way in case.declared.ways) or "no instance at all"
     whose = f" of app {instance.app_name}" if instance else ""
     text = f"the request went to {node}{whose}, but route {case.declared.route.url} leads to {wanted}"
@@ -150,9 +129,19 @@ def _at_balancer(case: Case) -> Cause | None:
         )
     if case.subject.vm_at(host(leg.final), "router") is None:
         return Cause(f"{node} sent the request to {leg.final}, which is no router", f"netlab logs {node} load-balancer")
+    if not case.left(node, leg):
+        return _kept(node, leg.final)
     router = case.subject.name_of(host(leg.final))
     text = f"{router} never saw the packets that {node} sent to {leg.final}"
     return Cause(text, f"netlab exec {router} -- ip address; netlab exec {node} -- ip neighbour", dropped=True)
+
+
+def _kept(node: str, destination: str) -> Cause:
+    text = (
+        f"{node} changed the destination to {destination} and did not send the packet on: does it forward, and where?"
+    )
+    hint = f"netlab exec {node} -- sysctl net.ipv4.ip_forward; netlab exec {node} -- ip route get {host(destination)}"
+    return Cause(text, hint, dropped=True)
 
 
 def _at_router(case: Case) -> Cause | None:
@@ -197,9 +186,8 @@ def _upstream_failed(case: Case, router: str) -> Cause | None:
 
 
 def _behind(case: Case, upstream: str) -> str:
-    for way in case.declared.ways:
-        if upstream == f"{way.instance.cell_address}:{way.host_port}":
-            return f", behind which {way.instance.node} must be"
+    if (way := case.declared.way_behind(upstream)) is not None:
+        return f", behind which {way.instance.node} must be"
     return ", behind which the route has no instance (any more)"
 
 
@@ -216,13 +204,15 @@ def _at_cell(case: Case) -> Cause | None:
         return Cause(
             f"{cell} sent the request to {leg.final}, where there is no container", f"netlab logs {cell} rep", True
         )
+    if not case.left(cell, leg):
+        return _kept(cell, leg.final)
     text = f"{instance.node} never saw the packets that {cell} sent to {leg.final}"
     return Cause(text, f"netlab exec {instance.node} -- ip address", dropped=True)
 
 
 def _at_container(case: Case) -> Cause | None:
     node, leg = case.observed.container, case.observed.mesh_leg
-    instance = _instance(case, node)
+    instance = case.instance(node)
     if node is None or leg is None or instance is None:
         return None
     changed = case.observed.hop("dnat", node)
@@ -237,12 +227,15 @@ def _at_container(case: Case) -> Cause | None:
     if case.unanswered(node, leg.source):
         text = f"{node} saw the packets for {target} and never answered"
         return Cause(text, f"netlab logs {node}", dropped=True)
+    if changed is not None and case.evidence.outcome.failure == "timeout":
+        text = f"the sidecar of {node} took the request on {target} and did nothing with it: it hangs"
+        return Cause(text, f"netlab logs {node}", dropped=True)
     return None
 
 
 def _at_sidecar(case: Case) -> Cause | None:
     node = case.observed.container
-    instance = _instance(case, node)
+    instance = case.instance(node)
     line = case.evidence.line("sidecar", node) if node else None
     if instance is None or line is None:
         return None
@@ -273,10 +266,6 @@ def _lost_after(case: Case) -> Cause:
     return Cause(
         f"the request was last seen at {last}; the client got: {said}", "netlab status", outcome.status is None
     )
-
-
-def _instance(case: Case, node: str | None) -> Instance | None:
-    return next((each for each in case.subject.instances if each.node == node), None)
 
 
 _Look = Callable[[Case], Cause | None]

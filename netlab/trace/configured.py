@@ -81,7 +81,8 @@ def _cell(
         )
         yield Gap(instance.cell, cause, hint)
     elif found[0].destination != wanted:
-        yield Gap(instance.cell, _wrong(instance.cell, found[0], f"{wanted} ({instance.node})"), hint)
+        text = _wrong(instance.cell, found[0], f"{wanted} ({instance.node})")
+        yield Gap(instance.cell, text, _removal(instance.cell, found[0]))
 
 
 def _container(subject: Subject, way: Way, rules: Mapping[str, Sequence[InstalledRule]]) -> Iterator[Gap]:
@@ -92,7 +93,7 @@ def _container(subject: Subject, way: Way, rules: Mapping[str, Sequence[Installe
     wanted = f"{instance.address}:{instance.sidecar_port}"
     found = translations(rules[instance.node], arrival)
     hint = (
-        f"put it back: ip netns exec {instance.namespace.name} iptables-legacy {sidecar_rule(way)}; "
+        f"put it back: netlab exec {instance.node} -- iptables-legacy {sidecar_rule(way)}; "
         f"or restart {instance.app_name}"
     )
     if not found:
@@ -102,7 +103,8 @@ def _container(subject: Subject, way: Way, rules: Mapping[str, Sequence[Installe
         )
         yield Gap(instance.node, cause, hint)
     elif found[0].destination != wanted:
-        yield Gap(instance.node, _wrong(instance.node, found[0], f"the sidecar at {wanted}"), hint)
+        text = _wrong(instance.node, found[0], f"the sidecar at {wanted}")
+        yield Gap(instance.node, text, _removal(instance.node, found[0]))
 
 
 def _router_address(subject: Subject) -> str:
@@ -111,3 +113,8 @@ def _router_address(subject: Subject) -> str:
 
 def _wrong(node: str, translation: Translation, wanted: str) -> str:
     return f"{described(translation.rule)} on {node} sends to {translation.destination}, not to {wanted}"
+
+
+def _removal(node: str, translation: Translation) -> str:
+    installed = translation.rule
+    return f"take it out: netlab exec {node} -- iptables-legacy -t nat -D {installed.rule.chain} {installed.number}"

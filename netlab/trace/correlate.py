@@ -28,6 +28,9 @@ from netlab.trace.pieces import arrow
 from netlab.trace.subject import Instance, Subject
 from netlab.trace.walk import Arrival, translations
 
+PATIENCE_NS = 50_000_000
+"""Nanoseconds after which a first packet in the lab counts as not answered."""
+
 
 def correlate(subject: Subject, evidence: Evidence) -> Observed:
     """The hops of the request, in the order in which it came to them, as far as it came."""
@@ -101,18 +104,34 @@ class _Correlation:
             and host(segment.source) == address
             and segment.destination != client_leg.source
         ]
+        begun = {segment.source: segment for segment in out if segment.flags == "S"}
+        failed = {source: segment for source, segment in begun.items() if self.in_vain(router, segment)}
+        line = self.evidence.line("ingress", router)
+        upstream = line.get("upstream_host") if line else ""
         carriers = [segment for segment in out if segment.carries]
-        chosen = carriers or [segment for segment in out if segment.flags == "S"]
-        self.observed.attempts = len({segment.source for segment in chosen})
+        # Without a packet that carries the request it is the connection that failed, to where the log says.
+        chosen = carriers or [each for each in failed.values() if each.destination == upstream] or list(failed.values())
+        used = {segment.source for segment in carriers}
+        self.observed.attempts = len(used | failed.keys())
         if chosen:
             last = max(chosen, key=lambda segment: segment.time_ns)
-            new = any(segment.flags == "S" and segment.source == last.source for segment in out)
-            return Leg(last.source, last.destination, new=new)
-        line = self.evidence.line("ingress", router)
+            others = (segment for source, segment in failed.items() if source != last.source)
+            self.observed.failed = [Leg(segment.source, segment.destination) for segment in others]
+            return Leg(last.source, last.destination, new=last.source in begun)
         if line is not None and line.get("upstream_local") and line.get("upstream_remote"):
             # Without packets only the log knows, and it does not tell a new connection from a kept one.
             return Leg(line.get("upstream_local"), line.get("upstream_remote"), new=False)
         return None
+
+    def in_vain(self, node: str, first: Segment) -> bool:
+        """Whether a connection that began was refused, or not answered for so long that it never will be."""
+        seen = [segment for segment in self.evidence.segments if segment.node == node]
+        if any(segment.icmp and segment.source == first.source for segment in seen):
+            return True
+        answers = [each.flags for each in seen if (each.destination, each.source) == (first.source, first.destination)]
+        if answers:
+            return all("R" in flags for flags in answers)
+        return self.evidence.outcome.ended_ns - first.time_ns > PATIENCE_NS
 
     def follow_cell(self, leg: Leg) -> None:
         cell = self.subject.vm_at(host(leg.destination), "cell")

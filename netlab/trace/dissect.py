@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from netlab.kernel import netns, syscalls
@@ -80,12 +80,12 @@ def initiators(captured: Mapping[str, list[Packet]], request_id: str) -> dict[st
     return found
 
 
-def attempts(packets: Iterable[Packet], upstream: str, since_ns: int) -> set[str]:
-    """The local ends of connections that a node began towards `upstream` (`ip:port`) from some time on."""
+def attempts(packets: Iterable[Packet], upstreams: Collection[str], since_ns: int) -> set[str]:
+    """The local ends of connections that a node began towards one of `upstreams` (`ip:port`) from some time on."""
     found = set()
     for packet in packets:
         seen = _peek_frame(packet.data) if packet.outgoing and packet.time_ns >= since_ns else None
-        if seen is not None and seen[1] == upstream and seen[2] & _SYN_ACK == _SYN:
+        if seen is not None and seen[1] in upstreams and seen[2] & _SYN_ACK == _SYN:
             found.add(seen[0])
     return found
 

@@ -20,6 +20,11 @@ class Way:
     app_port: int
     host_port: int
 
+    @property
+    def endpoint(self) -> str:
+        """Where the routers send requests for it: the cell's end of the way."""
+        return f"{self.instance.cell_address}:{self.host_port}"
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -27,10 +32,17 @@ class Declared:
 
     route: Route
     origin: str
+    """Where the route was read: `capi` or `topology`."""
     client: str
     balancer: str
     routers: tuple[str, ...]
     ways: tuple[Way, ...]
+    problem: str | None = None
+    """Why the route was not read from CAPI."""
+
+    def way_behind(self, endpoint: str) -> Way | None:
+        """The way that begins at a cell's `ip:port`, if it is one of the route's."""
+        return next((way for way in self.ways if way.endpoint == endpoint), None)
 
     def way(self, node: str | None) -> Way | None:
         """The way to an instance, if it is one of the route's."""
@@ -74,6 +86,7 @@ def declare(subject: Subject, routes: Routes, host: str, path: str) -> Declared:
         balancer=subject.balancer.name,
         routers=tuple(vm.name for vm in subject.of_kind("router")),
         ways=tuple(_ways(subject, route)),
+        problem=routes.problem,
     )
 
 

@@ -36,8 +36,6 @@ class Place:
     namespace: Path
     ports: frozenset[int]
     """The TCP ports that matter there."""
-    translates: bool = False
-    """Whether rules there change destinations."""
 
 
 @dataclass(slots=True)
@@ -109,11 +107,10 @@ class Observer:
             else:
                 seen, lost = probe.capture.statistics()
                 yield Source("packet", node, True, f"{seen} packets passed the filter", lost)
-            if probe.place.translates:
-                if probe.trace is None:
-                    yield Source("rule-trace", node, False, probe.problems["rule-trace"])
-                else:
-                    yield Source("rule-trace", node, True, f"{len(probe.records)} steps traced", probe.trace.lost)
+            if probe.trace is None:
+                yield Source("rule-trace", node, False, probe.problems["rule-trace"])
+            else:
+                yield Source("rule-trace", node, True, f"{len(probe.records)} steps traced", probe.trace.lost)
 
     def _open(self, probe: _Probe) -> None:
         place = probe.place
@@ -122,12 +119,11 @@ class Observer:
             probe.capture = Capture(place.namespace, ports=ports)
         except KernelError as error:
             probe.problems["packet"] = error.message
-        if place.translates:
-            try:
-                ports = place.ports if len(place.ports) <= TRACED_PORTS else None
-                probe.trace = RuleTrace(place.namespace, ports)
-            except KernelError as error:
-                probe.problems["rule-trace"] = f"{error.message}{f', {error.hint}' if error.hint else ''}"
+        try:
+            ports = place.ports if len(place.ports) <= TRACED_PORTS else None
+            probe.trace = RuleTrace(place.namespace, ports)
+        except KernelError as error:
+            probe.problems["rule-trace"] = f"{error.message}{f', {error.hint}' if error.hint else ''}"
 
     def _run(self) -> None:
         try:

@@ -57,6 +57,8 @@ class Observed:
     container: str | None = None
     attempts: int = 0
     """How many connections the ingress Envoy used for this request."""
+    failed: list[Leg] = field(default_factory=list)
+    """Connections to instances of the route that the ingress Envoy tried in vain before the one that served."""
 
     def hop(self, kind: str, node: str | None = None) -> Hop | None:
         """The hop of that kind."""

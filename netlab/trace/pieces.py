@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,9 +86,10 @@ def rule(installed: InstalledRule, how: str, step: RuleStep | None = None) -> Pi
     """The rule that did it: `trace` if the kernel said so, `listing` if it is the one that would."""
     said = "" if how == "trace" else ", as it stands now"
     comment = installed.rule.comment
+    words = " ".join(dataclasses.replace(installed.rule, comment="").specification())
     return {
         "source": "rule",
-        "summary": f"{installed.rule.chain} rule {installed.number}{said}: {comment or installed.rule}",
+        "summary": f"{installed.rule.chain} rule {installed.number}{said}: {words}{f' # {comment}' if comment else ''}",
         "how": how,
         "origin": step.origin if step else None,
         "table": installed.rule.table,

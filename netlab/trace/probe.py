@@ -74,6 +74,8 @@ def parse(url: str, method: str, headers: Sequence[str], timeout: float) -> Requ
         raise UsageError(f"{url}: only http can be traced, not {parts.scheme}", hint="write http://host/path")
     if not parts.hostname:
         raise UsageError(f"{url!r} names no host", hint="write http://host/path")
+    if port not in (None, INGRESS_PORT):
+        raise UsageError(f"{url}: the mesh serves port {INGRESS_PORT} only, not {port}", hint="write http://host/path")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     given: dict[str, str] = {}
     for header in headers:
@@ -81,11 +83,11 @@ def parse(url: str, method: str, headers: Sequence[str], timeout: float) -> Requ
         if not colon or not name.strip():
             raise UsageError(f"{header!r} is no header", hint="write 'Name: value'")
         given[name.strip().lower()] = value.strip()
-    given.setdefault("host", parts.hostname + (f":{port}" if port not in (None, INGRESS_PORT) else ""))
+    given.setdefault("host", parts.hostname)
     # Early in the message, so that it is in the first packet however much follows.
     ordered = {"host": given.pop("host"), REQUEST_ID: given.pop(REQUEST_ID, None) or str(uuid.uuid4())}
     ordered |= {"user-agent": USER_AGENT, **given, "connection": "close"}
-    request = Request(method.upper(), parts.hostname, port or INGRESS_PORT, target, tuple(ordered.items()), timeout)
+    request = Request(method.upper(), parts.hostname, INGRESS_PORT, target, tuple(ordered.items()), timeout)
     try:
         _head(request)
     except (h11.LocalProtocolError, UnicodeError) as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -38,7 +39,10 @@ class _Hops:
         self._hops = hops
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield _table(self._hops, wide=options.max_width >= WIDE)
+        if options.max_width >= WIDE:
+            yield _table(self._hops)
+        else:
+            yield from _list(self._hops)
 
 
 def render(result: Mapping[str, Any]) -> RenderableType:
@@ -50,30 +54,47 @@ def _title(result: Mapping[str, Any]) -> Text:
     status = f"status {result['status']}" if result["status"] is not None else result["failure"] or "no answer"
     return Text.assemble(
         (str(result["url"]), "bold"),
-        f"  {status} in {result['request_ms']:.1f} ms  ",
-        (f"x-request-id {result['request_id']}", "dim"),
+        f"  {status} in {result['request_ms']:.1f} ms",
+        (f"\nx-request-id {result['request_id']}", "dim"),
     )
 
 
-def _table(hops: Iterable[Mapping[str, Any]], *, wide: bool) -> Table:
+def _table(hops: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="dim", pad_edge=False)
-    table.add_column("node", no_wrap=True)
-    table.add_column("what", no_wrap=True)
-    table.add_column("Δ ms", justify="right", no_wrap=True)
-    table.add_column("addresses" if wide else "addresses and evidence", no_wrap=wide, overflow="fold")
-    if wide:
-        table.add_column("evidence", overflow="fold")
+    for column in ("node", "what", "Δ ms", "addresses"):
+        table.add_column(column, justify="right" if column == "Δ ms" else "left", no_wrap=True)
+    table.add_column("evidence", overflow="fold")
+    for hop, delta in zip(hops, _deltas(hops), strict=True):
+        table.add_row(*_cells(hop), delta, _addresses(hop), "\n".join(_evidence(hop)))
+    return table
+
+
+def _list(hops: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    """One line a hop, its evidence below it."""
+    rows = [(*_cells(hop), delta) for hop, delta in zip(hops, _deltas(hops), strict=True)]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    for hop, (node, what, delta) in zip(hops, rows, strict=True):
+        yield f"{node:{widths[0]}}  {what:{widths[1]}}  {delta:>{widths[2]}}  {_addresses(hop)}"
+        for line in _evidence(hop):
+            yield Padding(Text.from_markup(line, overflow="fold"), (0, 0, 0, 4))
+
+
+def _cells(hop: Mapping[str, Any]) -> tuple[str, str]:
+    node = "" if hop["kind"] == "dnat" else escape(hop["node"])
+    return node, _KINDS.get(hop["kind"], hop["kind"])
+
+
+def _evidence(hop: Mapping[str, Any]) -> list[str]:
+    return [f"[dim]{piece['source']:10}[/dim] {escape(piece['summary'])}" for piece in hop["evidence"]]
+
+
+def _deltas(hops: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Milliseconds since the hop before whose time is known."""
     last: int | None = None
     for hop in hops:
         at = hop["at_ns"]
-        delta = "" if at is None else "0" if last is None else f"+{(at - last) / 1e6:.3f}"
+        yield "" if at is None else "0" if last is None else f"+{(at - last) / 1e6:.3f}"
         last = at if at is not None else last
-        evidence = "\n".join(f"[dim]{piece['source']:10}[/dim] {escape(piece['summary'])}" for piece in hop["evidence"])
-        node = "" if hop["kind"] == "dnat" else escape(hop["node"])
-        table.add_row(node, _KINDS.get(hop["kind"], hop["kind"]), delta, _addresses(hop), *([evidence] if wide else []))
-        if not wide and evidence:
-            table.add_row("", "", "", evidence)
-    return table
 
 
 def _addresses(hop: Mapping[str, Any]) -> str:
@@ -98,6 +119,8 @@ def _conclusion(result: Mapping[str, Any]) -> list[Text]:
     for source in missing:
         why = f"{source['lost']} lost" if source["lost"] else source["detail"]
         lines.append(Text(f"no {source['source']} evidence from {source['node']}: {why}", style="yellow"))
+    if result["declared"]["problem"]:
+        lines.append(Text(f"routes are those of the topology: {result['declared']['problem']}", style="yellow"))
     instances = ", ".join(result["declared"]["instances"]) or "no instance"
     lines.append(
         Text(

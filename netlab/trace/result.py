@@ -49,6 +49,7 @@ def document(
         "declared": {
             "route": declared.route.url,
             "origin": declared.origin,
+            "problem": declared.problem,
             "routers": list(declared.routers),
             "instances": [way.instance.node for way in declared.ways],
         },

@@ -67,13 +67,13 @@ def _observe(lab: Subject, declared: Declared, request: probe.Request, address: 
         _await_lines(logs, observer, outcome)
         observer.stop()
         sources += observer.sources()
-        evidence = _gather(lab, observer, logs, outcome)
+        evidence = _gather(declared, observer, logs, outcome)
         seen = correlate(lab, evidence)
         connections, asked = _connections(lab, seen)
         observed = correlate(lab, dataclasses.replace(evidence, connections=connections))
-        if outcome.failure is not None or observed.hop("app") is None:
+        if outcome.failure is not None or observed.hop("app") is None or observed.failed:
             # The rule that a lost packet met last may be in any table.
-            more, _ = installed(_path_namespaces(lab, observed), _ALL_TABLES)
+            more, _ = installed(_path_namespaces(lab, declared, observed), _ALL_TABLES)
             listed |= more
     sources += [*asked, *_log_sources(logs)]
     return dataclasses.replace(evidence, connections=connections, rules=listed, sources=tuple(sources))
@@ -84,16 +84,16 @@ def _places(lab: Subject, declared: Declared) -> Iterator[Place]:
     host_ports = frozenset(way.host_port for way in declared.ways)
     ingress = frozenset({INGRESS_PORT})
     yield Place(lab.client.name, lab.client.namespace, ingress)
-    yield Place(lab.balancer.name, lab.balancer.namespace, ingress, translates=True)
+    yield Place(lab.balancer.name, lab.balancer.namespace, ingress)
     for vm in lab.of_kind("router"):
         yield Place(vm.name, vm.namespace, ingress | host_ports)
     for vm in lab.of_kind("cell"):
         own = [way for way in declared.ways if way.instance.cell == vm.name]
         ports = frozenset(way.host_port for way in own)
-        yield Place(vm.name, vm.namespace, ports | {way.app_port for way in own} | host_ports, translates=True)
+        yield Place(vm.name, vm.namespace, ports | {way.app_port for way in own} | host_ports)
     for instance in instances:
         app_ports = frozenset(app_port for app_port, _ in instance.ports)
-        yield Place(instance.node, instance.namespace, app_ports | {instance.sidecar_port}, translates=True)
+        yield Place(instance.node, instance.namespace, app_ports | {instance.sidecar_port})
 
 
 def _log_files(lab: Subject, declared: Declared) -> dict[str, tuple[Proxy, Path]]:
@@ -119,8 +119,13 @@ def _listed(lab: Subject, declared: Declared) -> dict[str, Path]:
     return found
 
 
-def _path_namespaces(lab: Subject, observed: Observed) -> dict[str, Path]:
+def _path_namespaces(lab: Subject, declared: Declared, observed: Observed) -> dict[str, Path]:
+    """The namespaces that the request came to, or was meant to come to by a connection that failed."""
     names = {hop.node for hop in observed.hops}
+    tried = {leg.destination for leg in (*observed.failed, observed.mesh_leg) if leg is not None}
+    for way in declared.ways:
+        if way.endpoint in tried:
+            names |= {way.instance.node, way.instance.cell}
     places = itertools.chain(
         ((vm.name, vm.namespace) for vm in lab.vms), ((each.node, each.namespace) for each in lab.instances)
     )
@@ -145,17 +150,19 @@ def _await_lines(logs: AccessLogs, observer: Observer, outcome: Outcome) -> None
     logs.wait(lambda: written("sidecar"), LOG_SECONDS if reached else DOUBT_SECONDS)
 
 
-def _gather(lab: Subject, observer: Observer, logs: AccessLogs, outcome: Outcome) -> Evidence:
+def _gather(declared: Declared, observer: Observer, logs: AccessLogs, outcome: Outcome) -> Evidence:
     """Dissect what belongs to the request."""
     packets = observer.packets()
     ends = dissect.initiators(packets, outcome.request_id)
     common = dissect.everywhere(ends)
     if outcome.local is not None:
         common.add(outcome.local)
+    upstreams = {way.endpoint for way in declared.ways}
     for line in logs.lines:
         # A connection that failed carried nothing; its first packet is all there is.
-        if line.proxy == "ingress" and line.get("upstream_host"):
-            common |= dissect.attempts(packets.get(line.node, ()), line.get("upstream_host"), outcome.started_ns)
+        if line.proxy == "ingress":
+            towards = upstreams | {line.get("upstream_host")}
+            common |= dissect.attempts(packets.get(line.node, ()), towards, outcome.started_ns)
     steps = [step for node, records in observer.records().items() for step in dissect.steps(node, records, common)]
     segments = [
         segment

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from netlab.trace import causes, configured
-from netlab.trace.causes import Case, Cause
+from netlab.trace.case import Case, Cause
 from netlab.trace.evidence import Evidence, SourceName
 from netlab.trace.expected import Declared
 from netlab.trace.path import APP, CELL, CONTAINER, DNAT, SIDECAR, Observed
@@ -52,6 +52,9 @@ def judge(subject: Subject, declared: Declared, evidence: Evidence, observed: Ob
     if seen == expected and complete:
         if gap is not None:
             return verdict("differs", _although(gap, observed), gap.hint)
+        retried = causes.retried(Case(subject, declared, evidence, observed))
+        if retried is not None:
+            return verdict("differs", retried.text, retried.hint)
         weak = next(_unproven(observed), None)
         if weak is not None:
             return verdict("insufficient", weak, "the table of sources says what could not be seen")
