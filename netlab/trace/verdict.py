@@ -62,7 +62,7 @@ def judge(subject: Subject, declared: Declared, evidence: Evidence, observed: Ob
     found = causes.find(Case(subject, declared, evidence, observed))
     if gap is not None and _explains(gap, observed):
         found = Cause(gap.cause, gap.hint, dropped=found.dropped)
-    elif complete and not found.dropped and (blind := _blind(declared, evidence, observed, expected)):
+    elif complete and (blind := _blind(declared, evidence, observed, expected)):
         return verdict("insufficient", f"{blind}; what else is known: {found.text}", found.hint)
     dropped = found.dropped or not complete
     return verdict("dropped" if dropped else "differs", found.text, found.hint)
