@@ -186,8 +186,9 @@ class App(_Model):
     instances: Annotated[StrictInt, Field(ge=0)] = Field(
         default=1, description="Number of containers; 0 pushes the app without starting it."
     )
-    port: Annotated[StrictInt, Field(ge=1, le=65535), AfterValidator(_port)] = Field(
-        default=8080, description="Port on which the app listens; it is also given to it as $PORT."
+    port: Annotated[StrictInt, Field(ge=1024, le=65535), AfterValidator(_port)] = Field(
+        default=8080,
+        description="Port on which the app listens, 1024 or higher as it is no root; it is also given to it as $PORT.",
     )
     env: Annotated[dict[StrictStr, StrictStr], BeforeValidator(_env)] = Field(
         default={},
