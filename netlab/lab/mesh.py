@@ -138,6 +138,7 @@ def network_services(topology: Topology, addresses: LabAddresses, paths: LabPath
                 "health_path": bootstrap.HEALTH_PATH,
                 "system_vip": addresses.system_vip,
                 "api_address": addresses.api,
+                "hairpin_network": addresses.deployment,
             },
         ),
         *(

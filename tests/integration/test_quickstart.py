@@ -20,9 +20,8 @@ HELLO = "http://hello.mesh.example.test/"
 
 
 @pytest.fixture(scope="module")
-def lab():
-    with Lab.up(TOPOLOGY, name=f"quick-{os.getpid()}") as lab:
-        yield lab
+def lab(module_lab_factory):
+    return module_lab_factory(TOPOLOGY)
 
 
 def get(lab: Lab, url: str, *options: str) -> dict:
@@ -98,6 +97,11 @@ def test_names_resolve_in_containers_too(lab):
     name = "hello.mesh.example.test"
     found = lab.exec("hello-0", ["getent", "ahostsv4", name], check=True).stdout.split()[0]
     assert found == lab.state["vip"]
+
+
+@pytest.mark.parametrize("node", ["hello-0", "cell-1", "control"])
+def test_routes_are_reached_from_inside_too(lab, node):
+    assert json.loads(lab.exec(node, ["curl", "-fsS", HELLO], check=True).stdout)["app"] == "hello"
 
 
 def test_the_sidecars_port_cannot_be_reached_directly(lab):

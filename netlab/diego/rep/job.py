@@ -7,6 +7,7 @@ import contextlib
 
 from netlab.component import Context
 from netlab.diego.bbs_client import BbsClient
+from netlab.diego.rep import plan
 from netlab.diego.rep.app import make_app
 from netlab.diego.rep.config import RepConfig
 from netlab.diego.rep.rep import Rep
@@ -23,8 +24,8 @@ async def run(context: Context, *, make_bootstrap: MakeBootstrap = sidecar_boots
     """Serve until the component is to stop; `make_bootstrap` makes the sidecars' configuration."""
     config = RepConfig.model_validate(context.config)
     backend = rules.backend(config.rule_backend)
-    # Its first use takes a while, and must not be part of the first container's start.
-    backend.list(config.namespaces / config.namespace, "nat")
+    egress = plan.egress(config.cell_id, str(config.overlay_subnet), str(config.overlay_network))
+    backend.apply(config.namespaces / config.namespace, egress)
     workshop = Workshop(config, backend, make_bootstrap, context.log)
     bbs = BbsClient(config.bbs_url, config.tls.client_context(), context.log)
     try:

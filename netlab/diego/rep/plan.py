@@ -71,6 +71,19 @@ def container_plan(net: ContainerNet) -> ContainerPlan:
     return ContainerPlan(tuple(_link(net)), _cell_rules(net), _container_rules(net), _cell_cleanup(net))
 
 
+def egress(cell: str, overlay_subnet: str, overlay_network: str) -> Transaction:
+    """What leaves the overlay from the cell's containers leaves as the cell: nobody outside knows their addresses."""
+    rule = Rule(
+        table="nat",
+        chain="POSTROUTING",
+        source=overlay_subnet,
+        destination=f"!{overlay_network}",
+        target="MASQUERADE",
+        comment=f"netlab: containers of {cell} leave the overlay as the cell",
+    )
+    return Transaction(table="nat", append=(rule,))
+
+
 def mac(prefix: str, address: str) -> str:
     """A MAC that an address determines: `prefix` is `ee:ee` at the container's end and `aa:aa` at the cell's."""
     return ":".join([prefix, *(f"{octet:02x}" for octet in IPv4Address(address).packed)])
