@@ -182,8 +182,6 @@ def _text_of(detail: ErrorDetails) -> str:
             return "is missing; add it"
         case "extra_forbidden":
             return _unknown(_place(detail))
-        case "string_unicode":
-            return "contains half of a character; check its \\u escapes"
         case "string_type":
             return f"must be text, not {_shown(value)}{_quoting(value)}"
         case "int_type" | "int_from_float" | "int_parsing":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +10,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import ConstructorError, SafeConstructor
-from ruamel.yaml.error import MarkedYAMLError, YAMLStreamError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLStreamError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
@@ -66,8 +67,11 @@ def field_name(place: Place) -> str:
 def read(text: str) -> Source:
     """Parse one YAML document; SourceError if it is none, or has nothing in it."""
     try:
-        # The plug-in search would read a folder of the library at every start.
-        node = YAML(typ="safe", pure=True, plug_ins=[]).compose(text)
+        with warnings.catch_warnings():
+            # YAML allows it, and the later anchor counts.
+            warnings.simplefilter("ignore", ReusedAnchorWarning)
+            # The plug-in search would read a folder of the library at every start.
+            node = YAML(typ="safe", pure=True, plug_ins=[]).compose(text)
     except MarkedYAMLError as error:
         raise SourceError(_syntax(error)) from error
     except ReaderError as error:
@@ -202,7 +206,19 @@ class _Reader:
         if tag not in _PLAIN:
             line = node.start_mark.line + 1
             self.problems.append(Problem(line, field_name(place), f"has the tag {_short(tag)}; remove it"))
-        return node.value
+        return self._whole(node, place)
+
+    def _whole(self, node: ScalarNode, place: Place) -> str:
+        r"""A scalar's text, with pairs of \u escapes as JSON writes them joined to the characters they stand for."""
+        text: str = node.value
+        pairs = text.encode("utf-16", "surrogatepass")
+        try:
+            return pairs.decode("utf-16")
+        except UnicodeDecodeError:
+            line = node.start_mark.line + 1
+            message = r"contains half of a character; check its \u escapes"
+            self.problems.append(Problem(line, field_name(place), message))
+            return pairs.decode("utf-16", "replace")
 
 
 def _short(tag: str) -> str:
