@@ -17,12 +17,14 @@ from netlab.kernel.nflog import TraceRecord
 from netlab.trace.evidence import RuleStep, Segment
 
 ETHERNET = 14
-PER_STREAM = 64
-"""Packets of one direction of a connection on one interface that are kept, beside those that carry the request."""
+AROUND = 8
+"""Packets of a connection on one interface that are kept at its beginning and after each one that carries the request;
+a connection that others use too may have thousands."""
 _IPV4 = b"\x08\x00"
 _SYN_ACK = 0x12
 _SYN = 0x02
 _ACK = 0x10
+_SYN_OR_RST = 0x06
 _LOOPBACK = "127."
 
 
@@ -71,8 +73,9 @@ def initiators(captured: Mapping[str, list[Packet]], request_id: str) -> dict[st
     found: dict[str, set[str]] = {}
     for node, packets in captured.items():
         known: set[frozenset[str]] = set()
-        for packet in sorted(packets, key=lambda packet: packet.time_ns):
-            if needle in packet.data and (seen := _peek_frame(packet.data)) is not None:
+        carriers = [packet for packet in packets if needle in packet.data]
+        for packet in sorted(carriers, key=lambda packet: packet.time_ns):
+            if (seen := _peek_frame(packet.data)) is not None:
                 ends = frozenset(seen[:2])
                 if ends not in known:
                     known.add(ends)
@@ -98,7 +101,7 @@ def everywhere(by_node: Mapping[str, set[str]]) -> set[str]:
 def segments(node: str, packets: Iterable[Packet], ends: set[str], request_id: str) -> list[Segment]:
     """The packets of connections that have one of these ends, and ICMP errors about them, in the order of time."""
     needle = request_id.encode()
-    counts: dict[tuple[str, str, str, bool], int] = {}
+    budget: dict[tuple[str, frozenset[str]], int] = {}
     found = []
     for packet in packets:
         seen = _peek_frame(packet.data)
@@ -106,15 +109,19 @@ def segments(node: str, packets: Iterable[Packet], ends: set[str], request_id: s
             if error := _icmp(node, packet, ends):
                 found.append(error)
             continue
-        if seen[0] not in ends and seen[1] not in ends:
+        source, destination, flags, payload = seen
+        if source not in ends and destination not in ends:
             continue
-        carries = needle in packet.data
-        if seen[2] == _ACK and seen[3] >= packet.length:
+        if flags == _ACK and payload >= packet.length:
             # It says no more than that something arrived, and there are as many of these as of all others.
             continue
-        stream = (packet.interface, seen[0], seen[1], packet.outgoing)
-        counts[stream] = counts.get(stream, 0) + 1
-        if carries or counts[stream] <= PER_STREAM:
+        connection = (packet.interface, frozenset((source, destination)))
+        carries = needle in packet.data
+        if carries:
+            budget[connection] = AROUND
+        left = budget.get(connection, AROUND)
+        if carries or flags & _SYN_OR_RST or left:
+            budget[connection] = max(0, left - 1)
             found.append(_segment(node, packet, carries))
     return sorted(found, key=lambda segment: segment.time_ns)
 

@@ -67,7 +67,7 @@ def test_the_padding_of_a_short_frame_is_no_payload():
 def test_a_long_stream_is_cut_short_but_the_request_stays():
     stream = [packet(frame(CLIENT, SERVER, "PA", b"x", seq=n), n) for n in range(500)]
     found = dissect.segments("n", [*stream, packet(frame(CLIENT, SERVER, "PA", REQUEST), 999)], {"10.0.0.1:40000"}, ID)
-    assert len(found) == dissect.PER_STREAM + 1
+    assert len(found) == dissect.AROUND + 1
     assert found[-1].carries
 
 
