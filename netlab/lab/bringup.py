@@ -38,9 +38,7 @@ async def bring_up(service: Service, emit: Emit) -> dict[str, Any]:
     try:
         async with asyncio.TaskGroup() as group:
             async with phases.phase("network", f"{len(service.lab['nodes']) + 1} namespaces, their links and routes"):
-                laid = group.create_task(service.task("netlab.lab.groundwork", {"lab": topology.name}, node=None))
-                service.server.preload(mesh.PRELOAD_NEXT)
-                await laid
+                await service.task("netlab.lab.groundwork", {"lab": topology.name}, node=None)
             specs: list[tuple[str, str, list[JobSpec]]] = [
                 ("routers", f"{topology.routers} ingress Envoys", mesh.routers(where, service.paths)),
                 (
@@ -53,13 +51,13 @@ async def bring_up(service: Service, emit: Emit) -> dict[str, Any]:
             ]
             starting = [group.create_task(_start(service, phases, name, detail, jobs)) for name, detail, jobs in specs]
             await asyncio.gather(*starting)
-            service.server.preload(*mesh.PRELOAD_TASKS)
+            service.preload(*mesh.PRELOAD_TASKS)
             if topology.apps:
                 async with phases.phase("apps", f"{len(topology.apps)} apps in {containers} containers"):
                     await asyncio.gather(*(_push(service, app) for app in topology.apps))
             async with phases.phase("verification", "each route at each router"):
                 routes = await _verify(service, topology)
-            service.server.preload(*mesh.PRELOAD_LATER)
+            service.preload(*mesh.PRELOAD_LATER)
     except BaseExceptionGroup as errors:
         raise _first(errors) from errors
     return {
@@ -95,7 +93,7 @@ class _Phases:
 
 
 async def _start(service: Service, phases: _Phases, name: str, detail: str, specs: Iterable[JobSpec]) -> None:
-    """Start jobs side by side. The fork server takes requests in order: each is forked once its module is there."""
+    """Start jobs side by side. A fork server takes requests in order: each is forked once its module is there."""
     async with phases.phase(name, detail):
         starting = []
         for spec in specs:
@@ -103,7 +101,7 @@ async def _start(service: Service, phases: _Phases, name: str, detail: str, spec
                 _write_program_config(spec)
             else:
                 state.write_private(service.paths.job_config(spec.node, spec.job), spec.config)
-                service.server.preload(*mesh.needs(spec.module))
+                service.preload(spec.module)
             starting.append(service.add(spec).start())
         await asyncio.gather(*starting)
 

@@ -1,10 +1,10 @@
-"""The fork server: one process that has everything heavy imported, of which each Python component is a fork.
+"""A fork server: a process that has everything heavy imported, of which Python components are forks.
 
 It is single-threaded and makes no object that would not survive a fork (no gRPC object, event loop or
 database engine). It takes requests as JSON datagrams on a SOCK_SEQPACKET socket, in order:
 
     {"op": "preload", "modules": [...]}
-    {"op": "settle", "lab", "log": path}
+    {"op": "settle", "title", "log": path}
     {"op": "fork", "id": 1, "kind": "component", "module", "lab", "node", "job", "config", ...place}   + ready fd
     {"op": "fork", "id": 2, "kind": "task", "module", "params", ...place}                              + result fd
 
@@ -76,7 +76,7 @@ def serve(sock: socket.socket) -> None:
             _preload(request["modules"])
             continue
         if request["op"] == "settle":
-            setproctitle.setproctitle(f"netlab: {request['lab']} fork server")
+            setproctitle.setproctitle(f"netlab: {request['title']}")
             redirect_output(Path(request["log"]))
             continue
         pid = os.fork()

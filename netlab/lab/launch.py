@@ -92,8 +92,9 @@ def reap(lab: str) -> None:
 
 
 def _exists(lab: str) -> LabExists:
+    there = "is up already" if wire.answers(LabPaths(lab).socket) else "was not taken down: its remains are there"
     return LabExists(
-        f"a lab named {lab} is up already",
+        f"a lab named {lab} {there}",
         hint=f"`sudo netlab up --replace` rebuilds it, `sudo netlab down --lab {lab}` removes it, "
         "`sudo netlab up --lab NAME` builds another beside it",
         lab=lab,

@@ -23,21 +23,29 @@ REP = 1801
 CAPI = 443
 DNS = 53
 
-PRELOAD_FIRST = "netlab.lab.groundwork"
-"""What the fork server imports before it has a lab: the first task of the bring-up."""
-PRELOAD_NEXT = "netlab.bbs.job"
-"""What it imports while the network is being made: the first component to start."""
+PRELOAD_FIRST: dict[str, tuple[str, ...]] = {
+    "host": ("netlab.lab.groundwork",),
+    "control": ("netlab.bbs.job", "netlab.diego.auctioneer.job", "netlab.capi.job"),
+}
+"""What each fork server imports before there is a lab."""
 PRELOAD_TASKS = ("netlab.capi.task", "netlab.lab.verify")
 """What the last phases of the bring-up run."""
 PRELOAD_LATER = ("netlab.trace.task",)
 """What only later commands need: imported once the lab is ready."""
 
+_CONTROL = ("bbs", "diego.auctioneer", "capi", "copilot", "pilot")
+_APPLY_RULES = ("netlab.diego.rep.job", "netlab.loadbalancer.job")
+
+
+def fork_server(module: str) -> str:
+    """Which fork server runs a module: the control plane's jobs have one of their own."""
+    return "control" if module in {f"netlab.{component}.job" for component in _CONTROL} else "host"
+
 
 def needs(module: str) -> tuple[str, ...]:
-    """What the fork server imports before it forks a component: its module, and what that would import later."""
-    rules = ("netlab.diego.rep.job", "netlab.loadbalancer.job")
+    """What is imported before a fork runs a module: the module, and what it would import itself later."""
     # python-iptables takes 0.4 s, for their first rule.
-    return (module, "iptc") if module in rules else (module,)
+    return (module, "iptc") if module in _APPLY_RULES else (module,)
 
 
 def tls_names(topology: Topology, addresses: LabAddresses) -> dict[str, list[str]]:

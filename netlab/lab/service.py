@@ -6,15 +6,15 @@ import asyncio
 import contextlib
 import json
 import socket
-import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from netlab.errors import NetlabBug, NetlabError, NodeNotFound, UsageError, describe
-from netlab.lab import bringup, state, teardown
-from netlab.lab.jobs import Job, JobSpec
+from netlab.kernel import cgroup
+from netlab.lab import bringup, mesh, state
+from netlab.lab.jobs import ComponentSpec, Job, JobSpec
 from netlab.lab.paths import LabPaths
 from netlab.lab.processes import Emit, ForkServer
 from netlab.lab.state import LabState
@@ -28,31 +28,39 @@ LARGEST_CALL = 1 << 26
 class Service:
     """The lab as its supervisor holds it."""
 
-    def __init__(self, lab: LabState, server: ForkServer) -> None:
+    def __init__(self, lab: LabState, servers: Mapping[str, ForkServer]) -> None:
         self.lab = lab
         self.paths = LabPaths(lab["name"])
         self.cgroup = Path(lab["cgroup"])
-        self.server = server
+        self._servers = servers
         self.jobs: dict[tuple[str, str], Job] = {}
         self.ready_at: float | None = None
 
     @classmethod
-    async def run(cls, lab: LabState, listener: socket.socket, fork_server: socket.socket) -> None:
+    async def run(cls, lab: LabState, listener: socket.socket, fork_servers: Mapping[str, socket.socket]) -> None:
         """Serve until the process is killed; that is how a lab ends."""
-        service = cls(lab, ForkServer(fork_server))
+        service = cls(lab, {name: ForkServer(sock) for name, sock in fork_servers.items()})
         async with await asyncio.start_unix_server(service._serve, sock=listener, limit=LARGEST_CALL) as server:
             await server.serve_forever()
 
     def add(self, spec: JobSpec) -> Job:
         """Take a job into the lab; it is started by its own `start`."""
-        job = Job(spec=spec, paths=self.paths, cgroup=self.cgroup, server=self.server, report=report)
+        job = Job(spec=spec, paths=self.paths, cgroup=self.cgroup, server=self._server(spec), report=report)
         self.jobs[spec.node, spec.job] = job
         return job
+
+    def _server(self, spec: JobSpec) -> ForkServer:
+        return self._servers[mesh.fork_server(spec.module) if isinstance(spec, ComponentSpec) else "host"]
+
+    def preload(self, *modules: str) -> None:
+        """Have the fork servers import modules, each the one that will need it; what is sent later waits for it."""
+        for module in modules:
+            self._servers[mesh.fork_server(module)].preload(*mesh.needs(module))
 
     async def task(self, module: str, params: dict[str, Any], *, node: str | None, emit: Emit | None = None) -> Any:
         """Run a task in a fork: in the machine's own namespace, or in a node's. Its log is the supervisor's."""
         netns = self.paths.namespace_path(node) if node is not None else None
-        return await self.server.task(
+        return await self._servers[mesh.fork_server(module)].task(
             module, params, netns=netns, cgroup=self.cgroup / "tasks", log=self.paths.supervisor_log, emit=emit
         )
 
@@ -62,7 +70,10 @@ class Service:
                 writer.write(json.dumps(message).encode() + b"\n")
 
         try:
-            request = json.loads(await reader.readline())
+            line = await reader.readline()
+            if not line:  # somebody only looked whether anybody listens
+                return
+            request = json.loads(line)
             work = asyncio.ensure_future(CALLS[request["call"]](self, request, lambda event: send({"event": event})))
             # The caller says nothing more: the next thing read is its end, be it by Ctrl-C or kill -9.
             gone = asyncio.ensure_future(reader.read())
@@ -70,8 +81,10 @@ class Service:
             if not work.done():
                 work.cancel()
                 if request["call"] == "up":
-                    report("`netlab up` went away before the lab was ready: taking it down")
-                    self._destroy()
+                    # Half a lab is of no use to anybody. All of it ends now, this process too; what it made in the
+                    # kernel stays for `down`, which may be at work already.
+                    report("`netlab up` went away before the lab was ready")
+                    cgroup.kill(self.cgroup)
             gone.cancel()
             send({"result": await work})
         except NetlabError as error:
@@ -86,10 +99,6 @@ class Service:
             with contextlib.suppress(ConnectionError):
                 await writer.drain()
             writer.close()
-
-    def _destroy(self) -> None:
-        teardown.destroy(self.lab["name"])
-        sys.exit(0)
 
     def _job(self, request: dict[str, Any]) -> Job:
         node, wanted = request["node"], request.get("job")

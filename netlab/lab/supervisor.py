@@ -14,6 +14,8 @@ from pathlib import Path
 
 import setproctitle
 
+FORK_SERVERS = ("host", "control")
+"""One imports what acts on the machine (network, reps, load balancer, tasks), the other the control plane."""
 BUFFER = 1 << 20
 """Bytes of requests that may wait for a fork server that is importing."""
 
@@ -21,20 +23,12 @@ BUFFER = 1 << 20
 def main(argv: list[str]) -> int:
     """Become the supervisor of the lab that arrives on file descriptor argv[0]."""
     giver = socket.socket(fileno=int(argv[0]))
-    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    for end in (here, there):
-        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            end.setsockopt(socket.SOL_SOCKET, option, BUFFER)
-    # The fork server is forked before anything is imported, so that both import at the same time.
-    fork_server = os.fork()
-    if fork_server == 0:
-        here.close()
-        giver.close()
-        _be_fork_server(there)
-    there.close()
+    # The fork servers are forked before anything is imported, so that all import at the same time.
+    fork_servers = {name: _start_fork_server(giver) for name in FORK_SERVERS}
     from netlab.lab import forkserver, mesh
 
-    forkserver.send(here, {"op": "preload", "modules": [mesh.PRELOAD_FIRST]})
+    for server, (_, sock) in fork_servers.items():
+        forkserver.send(sock, {"op": "preload", "modules": mesh.PRELOAD_FIRST[server]})
     import asyncio
 
     from netlab.lab import state
@@ -49,22 +43,35 @@ def main(argv: list[str]) -> int:
     group = Path(lab["cgroup"]) / "supervisor"
     try:
         group.mkdir(exist_ok=True)
-        for pid in (os.getpid(), fork_server):
+        for pid in (os.getpid(), *(pid for pid, _ in fork_servers.values())):
             (group / "cgroup.procs").write_text(str(pid))
     except FileNotFoundError:  # `netlab down` was quicker
         return 0
     log = LabPaths(lab["name"]).supervisor_log
-    forkserver.send(here, {"op": "settle", "lab": lab["name"], "log": str(log)})
+    for server, (_, sock) in fork_servers.items():
+        forkserver.send(sock, {"op": "settle", "title": f"{lab['name']} fork server ({server})", "log": str(log)})
     forkserver.redirect_output(log)
-    asyncio.run(Service.run(lab, socket.socket(fileno=fds[0]), here))
+    sockets = {server: sock for server, (_, sock) in fork_servers.items()}
+    asyncio.run(Service.run(lab, socket.socket(fileno=fds[0]), sockets))
     return 0
 
 
-def _be_fork_server(sock: socket.socket) -> None:
-    from netlab.lab import forkserver
+def _start_fork_server(giver: socket.socket) -> tuple[int, socket.socket]:
+    """Fork one; its pid and the socket to it."""
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in (here, there):
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            end.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+    pid = os.fork()
+    if pid == 0:
+        here.close()
+        giver.close()
+        from netlab.lab import forkserver
 
-    forkserver.serve(sock)
-    os._exit(0)
+        forkserver.serve(there)
+        os._exit(0)
+    there.close()
+    return pid, here
 
 
 if __name__ == "__main__":

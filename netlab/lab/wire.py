@@ -43,3 +43,13 @@ def call(path: Path, lab: str, request: dict[str, Any], emit: Emit | None = None
                 if emit is not None:
                     emit(answer["event"])
     raise LabError(f"the supervisor of lab {lab} ended in the middle of `{request['call']}`", lab=lab)
+
+
+def answers(path: Path) -> bool:
+    """Whether a supervisor listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            sock.connect(str(path))
+        except OSError:
+            return False
+    return True
