@@ -178,7 +178,7 @@ class Diego:
 
         def inside() -> _Result:
             netns.enter(self.namespace("client"))
-            with httpx.Client(verify=self.client_context(), timeout=5, trust_env=False) as client:
+            with httpx.Client(verify=self.client_context(), timeout=20, trust_env=False) as client:
                 return work(client)
 
         return netns.in_thread(inside)
@@ -218,7 +218,7 @@ class Diego:
         request = bbs_pb2.ActualLRPsRequest(process_guid=guid)
         return list(self.bbs("actual_lrps/list", request, bbs_pb2.ActualLRPsResponse).actual_lrps)
 
-    def until_running(self, guid: str, count: int, timeout: float = 10) -> list[bbs_pb2.ActualLRP]:
+    def until_running(self, guid: str, count: int, timeout: float = 30) -> list[bbs_pb2.ActualLRP]:
         """Wait until exactly `count` instances of a process run and there are no other records of it."""
 
         def look() -> list[bbs_pb2.ActualLRP] | None:
@@ -228,7 +228,7 @@ class Diego:
 
         return self.until(look, timeout)
 
-    def until(self, look: Callable[[], _Result | None], timeout: float = 10) -> _Result:
+    def until(self, look: Callable[[], _Result | None], timeout: float = 30) -> _Result:
         """Look again and again until there is something."""
         deadline = time.monotonic() + timeout
         pause = threading.Event()

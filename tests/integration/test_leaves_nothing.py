@@ -79,7 +79,7 @@ def before():
 
 def settled(wanted: dict[str, object]) -> dict[str, object]:
     """The machine once it is as wanted, or as it is after some seconds: a killed process takes a moment to go."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 15
     while (state := machine()) != wanted and time.monotonic() < deadline:
         threading.Event().wait(0.05)
     return state

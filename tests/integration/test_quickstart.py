@@ -173,7 +173,7 @@ def status_of(lab: Lab, url: str) -> str:
     return lab.exec("client", ["curl", "-s", "--max-time", "5", "-o", "/dev/null", "-w", "%{http_code}", url]).stdout
 
 
-def until(condition, seconds: float = 10.0) -> bool:
+def until(condition, seconds: float = 30.0) -> bool:
     """Whether the condition comes true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
