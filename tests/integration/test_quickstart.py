@@ -156,6 +156,16 @@ def test_a_component_that_is_killed_comes_back_and_the_data_plane_serves_on(lab,
     assert until(lambda: status_of(lab, f"http://{route}/") == "200")
 
 
+def test_two_labs_side_by_side_with_the_same_addresses_both_trace_clean(lab, lab_factory):
+    other = lab_factory()
+    assert other.state["vip"] == lab.state["vip"]
+    for each in (lab, other, lab):
+        trace = each.trace(HELLO)
+        assert (trace["verdict"], trace["status"]) == ("pass", 200), trace["cause"]
+    guids = {get(other, HELLO)["instance_guid"] for _ in range(4)}
+    assert guids == {container["instance_guid"] for container in other.containers()}
+
+
 def balanced_to(lab: Lab) -> set[str]:
     """The routers that the load balancer's rules lead to now."""
     from netlab.kernel import rules
