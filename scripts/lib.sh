@@ -77,13 +77,15 @@ ready() {
     [ -z "$missing" ]
 }
 
-# Set $missing to the packages of the programs that a running lab and its user need.
+# The programs that a running lab and its user need, each with its package; scripts/test adds its own.
+programs="iptables-restore:iptables ip:iproute2 modprobe:kmod curl:curl"
+
+# Set $missing to the packages of those $programs that are not here.
 missing_programs() {
     missing=
-    command -v iptables-restore >/dev/null || missing="$missing iptables"
-    command -v ip >/dev/null || missing="$missing iproute2"
-    command -v modprobe >/dev/null || missing="$missing kmod"
-    command -v curl >/dev/null || missing="$missing curl"
+    for program in $programs; do
+        command -v "${program%:*}" >/dev/null || missing="$missing ${program#*:}"
+    done
 }
 
 # A C compiler, its library's headers and Python's: python-iptables comes as source only.
