@@ -60,7 +60,29 @@ def _load() -> Any:
         import iptc  # noqa: TID251 - this is its adapter
     except Exception as error:  # it raises whatever comes when libxtables does not suit it
         raise KernelError(f"import python-iptables: {error}", hint="use the backend iptables-restore") from error
+    from iptc import xtables  # noqa: TID251
+
+    xtables.xtables._option_lookup = _option_lookup
     return iptc
+
+
+def _option_lookup(_self: Any, entries: Any, name: bytes) -> Any:
+    """Find an option in a table of libxtables.
+
+    From iptables 1.8.11 on an entry has one field more than python-iptables 1.2.0 knows, which then finds the first
+    option of a table only. What stands where the second entry's name would be tells: a pointer, or a small number.
+    """
+    entry = type(entries.contents)
+    address = ctypes.addressof(entries.contents)
+    size = ctypes.sizeof(entry)
+    if (ctypes.c_void_p.from_address(address + size).value or 0) < 0x10000:
+        size += ctypes.sizeof(ctypes.c_void_p)
+    while ctypes.c_void_p.from_address(address).value:
+        found = entry.from_address(address)
+        if found.name == name:
+            return found
+        address += size
+    return None
 
 
 def _enter(netns: Path) -> None:

@@ -28,6 +28,8 @@ def make(directory: Path, lab: str, components: Mapping[str, Sequence[str]]) -> 
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = _name(f"netlab {lab} CA")
+    # Python 3.13 and later verify as RFC 5280 has it, and refuse a chain without key identifiers.
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
     ca = (
         _builder(ca_name, ca_name, ca_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -43,6 +45,7 @@ def make(directory: Path, lab: str, components: Mapping[str, Sequence[str]]) -> 
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(ca=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+            .add_extension(issuer, critical=False)
             .add_extension(x509.SubjectAlternativeName([_alternative(n) for n in (component, *names)]), critical=False)
             .sign(ca_key, hashes.SHA256())
         )
@@ -68,6 +71,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicK
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
         .not_valid_after(now + VALIDITY)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 

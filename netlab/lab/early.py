@@ -24,7 +24,7 @@ class EarlySupervisor:
         self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "netlab.lab.supervisor", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "netlab.lab.supervisor", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

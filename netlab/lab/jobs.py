@@ -88,7 +88,7 @@ class Job:
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
     _hopeless: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def start(self, *, timeout: float = 30.0) -> None:
+    async def start(self, *, timeout: float = 120.0) -> None:
         """Start the job, wait until it is ready, and keep it running from now on.
 
         Raises MeshError with the end of its log if it dies or is not ready within `timeout` seconds.

@@ -32,16 +32,19 @@ def call(path: Path, lab: str, request: dict[str, Any], emit: Emit | None = None
                 hint=f"`sudo netlab down --lab {lab}` removes what is left, `sudo netlab up --replace` rebuilds it",
                 lab=lab,
             ) from None
-        sock.sendall(json.dumps(request).encode() + b"\n")
-        with sock.makefile("r") as answers:
-            for line in answers:
-                answer = json.loads(line)
-                if "error" in answer:
-                    raise RemoteError(answer["error"])
-                if "result" in answer:
-                    return answer["result"]
-                if emit is not None:
-                    emit(answer["event"])
+        try:
+            sock.sendall(json.dumps(request).encode() + b"\n")
+            with sock.makefile("r") as lines:
+                for line in lines:
+                    answer = json.loads(line)
+                    if "error" in answer:
+                        raise RemoteError(answer["error"])
+                    if "result" in answer:
+                        return answer["result"]
+                    if emit is not None:
+                        emit(answer["event"])
+        except (BrokenPipeError, ConnectionResetError):
+            pass
     raise LabError(f"the supervisor of lab {lab} ended in the middle of `{request['call']}`", lab=lab)
 
 

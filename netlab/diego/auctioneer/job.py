@@ -24,7 +24,7 @@ from netlab.diego.messages import LRP, CellState, LRPStartRequest, Work
 from netlab.protocols import bbs_pb2
 from netlab.serving import serving
 
-REP_TIMEOUT = 2.0
+REP_TIMEOUT = 10.0
 """Seconds in which a rep must answer to take part in an auction."""
 ROUNDS = 2
 """How often an instance is offered before the BBS is told that nobody takes it."""
