@@ -7,9 +7,10 @@ import os
 import select
 import signal
 import ssl
+import subprocess
+import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -17,12 +18,11 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from netlab import component
-from netlab.component import Context
 from netlab.envoy.launch import envoy_binary
 from netlab.kernel import cgroup, executor, netns
 from netlab.kernel.ops import AddAddress, AddRoute, CreateBridge, CreateNamespace, CreateVeth, SetSysctl
 from netlab.lab import certificates
+from netlab.lab.early import search_path
 from netlab.protocols import bbs_pb2
 from netlab.tls import TlsFiles
 
@@ -34,6 +34,15 @@ MODULES = {
     "cell-2": "tests.integration.diego_rep",
 }
 NODES = {"bbs": "diego-api", "auctioneer": "diego-api", "cell-1": "cell-1", "cell-2": "cell-2"}
+_COMPONENT = """
+import json, sys
+from pathlib import Path
+from netlab import component
+from netlab.kernel import netns
+module, lab, node, job, namespace, fd, config = sys.argv[1:]
+netns.enter(Path(namespace))
+sys.exit(component.main(module, component.Context(lab, node, job, json.loads(config), ready_fd=int(fd))))
+"""
 _Result = TypeVar("_Result")
 
 
@@ -44,7 +53,7 @@ class Diego:
         self.lab = f"nltd{os.getpid()}"
         self.run_dir = directory
         self.namespaces = directory / "ns"
-        self.pids: dict[str, int] = {}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.stack = ExitStack()
         self.group = cgroup.create(self.lab)
 
@@ -128,44 +137,37 @@ class Diego:
     # ---- Processes
 
     def start(self, *jobs: str) -> None:
-        """Fork components, as the lab's fork server does, and wait until each is ready."""
-        waiting = {job: self._fork(job) for job in jobs}
+        """Start components and wait until each is ready."""
+        waiting = {job: self._spawn(job) for job in jobs}
         for job, fd in waiting.items():
-            readable, _, _ = select.select([fd], [], [], 10)
+            readable, _, _ = select.select([fd], [], [], 60)
             ready = os.read(fd, 100) if readable else b""
             os.close(fd)
             assert ready, f"{job} is not ready: {self.log(job)}"
 
-    def _fork(self, job: str) -> int:
+    def _spawn(self, job: str) -> int:
+        # Not a fork: this process may have gRPC's threads by now, and a fork of it may find their locks taken.
         reader, writer = os.pipe()
-        log = os.open(self.run_dir / f"{job}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                os.setsid()
-                os.dup2(log, 1)
-                os.dup2(log, 2)
-                netns.enter(self.namespace(NODES[job]))
-                context = Context(self.lab, NODES[job], job, self.config(job), ready_fd=writer)
-                status = component.main(MODULES[job], context)
-            except BaseException:
-                os.write(2, traceback.format_exc().encode())
-            finally:
-                os._exit(status)
+        arguments = [MODULES[job], self.lab, NODES[job], job, str(self.namespace(NODES[job])), str(writer)]
+        with (self.run_dir / f"{job}.log").open("ab") as log:
+            self.processes[job] = subprocess.Popen(
+                [sys.executable, "-c", _COMPONENT, *arguments, json.dumps(self.config(job))],
+                pass_fds=[writer],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": search_path()},
+                start_new_session=True,
+            )
         os.close(writer)
-        os.close(log)
-        self.pids[job] = pid
         return reader
 
     def kill(self, job: str, number: int = signal.SIGKILL) -> None:
-        pid = self.pids.pop(job)
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-        os.waitpid(pid, 0)
+        process = self.processes.pop(job)
+        process.send_signal(number)
+        process.wait()
 
     def kill_all(self) -> None:
-        for job in list(self.pids):
+        for job in list(self.processes):
             self.kill(job)
 
     def log(self, job: str) -> str:
@@ -233,7 +235,7 @@ class Diego:
         deadline = time.monotonic() + timeout
         pause = threading.Event()
         while (found := look()) is None:
-            logs = {job: self.log(job)[-2000:] for job in self.pids}
+            logs = {job: self.log(job)[-2000:] for job in self.processes}
             assert time.monotonic() < deadline, f"{self.actual()}\n{logs}"
             pause.wait(0.02)
         return found
