@@ -131,13 +131,13 @@ def make_app(api: Api) -> ASGIApp:
             _LOG.exception("%s %s failed, request %s", scope["method"], scope["path"], request_id.decode())
             if begun:
                 raise
-            await _refusal(unknown_error())(scope, receive, send_marked)
+            await _refusal(unknown_error(), scope["path"])(scope, receive, send_marked)
 
     return application
 
 
-def _refusal(error: ApiError) -> JSONResponse:
-    return JSONResponse(error.document(), error.status)
+def _refusal(error: ApiError, path: str) -> JSONResponse:
+    return JSONResponse(error.v2_document() if path.startswith("/v2/") else error.document(), error.status)
 
 
 def _public(document: Callable[[CapiConfig], dict[str, Any]], api: Api) -> Callable[[Request], Awaitable[Response]]:
@@ -158,11 +158,11 @@ def _endpoint(api: Api, handlers: Mapping[str, Handler]) -> Callable[[Request], 
             if not (claims.may_read if method == "GET" else claims.may_write):
                 raise not_authorized()
             body = b"" if method in {"GET", "DELETE"} else await _body(request)
-            call = Call(api, claims, request.url.path, request.path_params, dict(request.query_params), body)
+            call = Call(api, claims, request.url.path, request.path_params, request.query_params, body)
             answer = handler(call)
             return await answer if inspect.isawaitable(answer) else answer
         except ApiError as error:
-            return _refusal(error)
+            return _refusal(error, request.url.path)
 
     return endpoint
 
@@ -195,4 +195,4 @@ class _Unknown:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse with the API's own document."""
-        await _refusal(unknown_request())(scope, receive, send)
+        await _refusal(unknown_request(), scope["path"])(scope, receive, send)

@@ -13,6 +13,7 @@ type is refused. So an app can be started as soon as it was created.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -83,29 +84,42 @@ def show_app(call: Call) -> Response:
 def create_app(call: Call) -> Response:
     """POST /v3/apps: a stopped app with a web process of one instance."""
     message = call.message(AppCreate)
-    kind, data = _lifecycle(message.lifecycle)
+    kind, data = lifecycle(message.lifecycle)
     with call.transaction() as transaction:
         session = transaction.session
         reference = message.relationships.space.data
         space = reference and session.get(Space, reference.guid)
         if not space:
             raise unprocessable("Invalid space. Ensure that the space exists and you have access to it.")
-        _check_name(transaction, space.guid, message.name)
-        guid = new_guid()
-        environment = message.environment_variables or {}
-        app = App(
-            guid=guid,
-            name=message.name,
-            space=space,
-            lifecycle_type=kind,
-            lifecycle_data=data,
-            environment={name: value for name, value in environment.items() if value is not None},
-            processes=[Process(guid=guid)],
-        )
+        app = add_app(transaction, space, message.name, kind, data, message.environment_variables or {})
         update_metadata(app, message.metadata)
-        session.add(app)
         session.flush()
         return JSONResponse(_app(call, app), 201)
+
+
+def add_app(
+    transaction: Transaction,
+    space: Space,
+    name: str,
+    lifecycle_type: str,
+    lifecycle_data: dict[str, Any],
+    environment: Mapping[str, str | None],
+) -> App:
+    """Make a stopped app with a web process of one instance; raises 422 if the name is taken."""
+    check_name(transaction, space.guid, name)
+    guid = new_guid()
+    app = App(
+        guid=guid,
+        name=name,
+        space=space,
+        lifecycle_type=lifecycle_type,
+        lifecycle_data=lifecycle_data,
+        environment={name: value for name, value in environment.items() if value is not None},
+        processes=[Process(guid=guid)],
+    )
+    transaction.session.add(app)
+    transaction.session.flush()
+    return app
 
 
 def update_app(call: Call) -> Response:
@@ -114,12 +128,12 @@ def update_app(call: Call) -> Response:
     with call.transaction() as transaction:
         app = transaction.get(App, call.guid)
         if message.name is not None and message.name != app.name:
-            _check_name(transaction, app.space_guid, message.name)
+            check_name(transaction, app.space_guid, message.name)
             app.name = message.name
         if message.lifecycle is not None:
             if message.lifecycle.type != app.lifecycle_type:
                 raise unprocessable("Lifecycle type cannot be changed")
-            app.lifecycle_data = _lifecycle(message.lifecycle)[1]
+            app.lifecycle_data = lifecycle(message.lifecycle)[1]
         update_metadata(app, message.metadata)
         transaction.session.flush()
         return JSONResponse(_app(call, app))
@@ -128,26 +142,29 @@ def update_app(call: Call) -> Response:
 def delete_app(call: Call) -> Response:
     """DELETE /v3/apps/:guid: unmaps its routes and stops it."""
     with call.transaction() as transaction:
-        session = transaction.session
-        app = transaction.get(App, call.guid)
-        _stop(transaction, app)
-        mapped = session.scalars(select(Route).where(Route.destinations.any(Destination.app_guid == app.guid)))
-        for route in mapped.all():
-            before = route_mappings(transaction, route)
-            for destination in [each for each in route.destinations if each.app_guid == app.guid]:
-                route.destinations.remove(destination)
-            mappings_changed(transaction, route, before)
-        session.expire(app)
-        session.delete(app)
+        remove_app(transaction, transaction.get(App, call.guid))
         return accepted(call, transaction, "app.delete")
+
+
+def remove_app(transaction: Transaction, app: App) -> None:
+    """Stop an app, unmap its routes and delete it."""
+    session = transaction.session
+    stop(transaction, app)
+    mapped = session.scalars(select(Route).where(Route.destinations.any(Destination.app_guid == app.guid)))
+    for route in mapped.all():
+        before = route_mappings(transaction, route)
+        for destination in [each for each in route.destinations if each.app_guid == app.guid]:
+            route.destinations.remove(destination)
+        mappings_changed(transaction, route, before)
+    session.expire(app)
+    session.delete(app)
 
 
 def start_app(call: Call) -> Response:
     """POST /v3/apps/:guid/actions/start; nothing happens if it is started."""
     with call.transaction() as transaction:
         app = transaction.get(App, call.guid)
-        if app.state != "STARTED":
-            _start(transaction, app)
+        start(transaction, app)
         transaction.session.flush()
         return JSONResponse(_app(call, app))
 
@@ -156,7 +173,7 @@ def stop_app(call: Call) -> Response:
     """POST /v3/apps/:guid/actions/stop; nothing happens if it is stopped."""
     with call.transaction() as transaction:
         app = transaction.get(App, call.guid)
-        _stop(transaction, app)
+        stop(transaction, app)
         transaction.session.flush()
         return JSONResponse(_app(call, app))
 
@@ -169,7 +186,7 @@ def restart_app(call: Call) -> Response:
             for process in app.processes:
                 renew(transaction, process)
         else:
-            _start(transaction, app)
+            start(transaction, app)
         transaction.session.flush()
         return JSONResponse(_app(call, app))
 
@@ -186,7 +203,10 @@ def renew(transaction: Transaction, process: Process) -> None:
     ]
 
 
-def _start(transaction: Transaction, app: App) -> None:
+def start(transaction: Transaction, app: App) -> None:
+    """Have an app's processes run, unless they do; raises 422 if there is nothing to run."""
+    if app.state == "STARTED":
+        return
     for process in app.processes:
         if app.directory is not None and process.command is None:
             raise unprocessable(
@@ -200,7 +220,8 @@ def _start(transaction: Transaction, app: App) -> None:
     app.state = "STARTED"
 
 
-def _stop(transaction: Transaction, app: App) -> None:
+def stop(transaction: Transaction, app: App) -> None:
+    """Have an app's processes stopped, if they run."""
     if app.state == "STARTED":
         for process in app.processes:
             transaction.copilot.append(dissociate(process.guid))
@@ -255,19 +276,20 @@ def show_ssh_enabled(call: Call) -> Response:
         return JSONResponse({"enabled": False, "reason": "Disabled globally"})
 
 
-def _check_name(transaction: Transaction, space_guid: str, name: str) -> None:
+def check_name(transaction: Transaction, space_guid: str, name: str) -> None:
+    """Raise 422 if an app of the space has the name."""
     taken = select(App.position).where(App.space_guid == space_guid, App.name == name)
     if transaction.session.scalar(taken):
         raise unprocessable(f"App with the name '{name}' already exists.")
 
 
-def _lifecycle(lifecycle: Lifecycle | None) -> tuple[str, dict[str, Any]]:
+def lifecycle(given: Lifecycle | None) -> tuple[str, dict[str, Any]]:
     """The type and the data of a lifecycle, checked; see the module's text."""
-    if lifecycle is None:
+    if given is None:
         return "netlab", NetlabLifecycle().model_dump()
-    if lifecycle.type == "netlab":
+    if given.type == "netlab":
         try:
-            data = NetlabLifecycle.model_validate(lifecycle.data)
+            data = NetlabLifecycle.model_validate(given.data)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
@@ -275,6 +297,6 @@ def _lifecycle(lifecycle: Lifecycle | None) -> tuple[str, dict[str, Any]]:
         if data.directory is not None and not data.directory.startswith("/"):
             raise unprocessable("Lifecycle data directory must be an absolute path")
         return "netlab", data.model_dump()
-    if lifecycle.type == "buildpack":
-        return "buildpack", {"buildpacks": [], "stack": "cflinuxfs3"} | lifecycle.data
+    if given.type == "buildpack":
+        return "buildpack", {"buildpacks": [], "stack": "cflinuxfs3"} | given.data
     raise unprocessable("Lifecycle type must be one of: netlab, buildpack")

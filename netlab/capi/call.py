@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from sqlalchemy.orm import Session, sessionmaker
+from starlette.datastructures import QueryParams
 
 from netlab.capi.changes import CopilotChange, CopilotLink, DiegoChange, DiegoLink
 from netlab.capi.config import CapiConfig
@@ -60,7 +61,7 @@ class Call:
     """The path as it was asked for, without the query."""
     parameters: Mapping[str, str]
     """What the path's placeholders stood for."""
-    query: Mapping[str, str]
+    query: QueryParams
     body: bytes = b""
 
     @property

@@ -35,22 +35,25 @@ def insert_destinations(call: Call) -> Response:
     message = call.message(DestinationsInsert)
     with call.transaction() as transaction:
         route = transaction.get(Route, call.guid)
-        if any(entry.weight is not None for entry in message.destinations):
-            raise unprocessable("Destinations: weighted destinations can only be used when replacing all destinations.")
-        if any(destination.weight is not None for destination in route.destinations):
-            raise unprocessable(
-                "Destinations cannot be inserted when there are weighted destinations already configured."
-            )
-        present = {_key(destination) for destination in route.destinations}
-        wanted = [entry for entry in _distinct(message.destinations) if entry.key not in present]
-        apps = _apps(transaction, route, message.destinations)
-        before = route_mappings(transaction, route)
-        for entry in wanted:
-            _add(route, entry, apps)
-        transaction.session.flush()
-        _check_ports(transaction, wanted)
-        mappings_changed(transaction, route, before)
+        insert(transaction, route, message.destinations)
         return _answer(call, route)
+
+
+def insert(transaction: Transaction, route: Route, entries: Sequence[DestinationEntry]) -> None:
+    """Add the destinations that a route lacks, and tell everybody; raises 422 if one cannot be added."""
+    if any(entry.weight is not None for entry in entries):
+        raise unprocessable("Destinations: weighted destinations can only be used when replacing all destinations.")
+    if any(destination.weight is not None for destination in route.destinations):
+        raise unprocessable("Destinations cannot be inserted when there are weighted destinations already configured.")
+    present = {_key(destination) for destination in route.destinations}
+    wanted = [entry for entry in _distinct(entries) if entry.key not in present]
+    apps = _apps(transaction, route, entries)
+    before = route_mappings(transaction, route)
+    for entry in wanted:
+        _add(route, entry, apps)
+    transaction.session.flush()
+    _check_ports(transaction, wanted)
+    mappings_changed(transaction, route, before)
 
 
 def replace_destinations(call: Call) -> Response:
@@ -92,12 +95,18 @@ def delete_destination(call: Call) -> Response:
             raise unprocessable(
                 "Unable to unmap route from destination. Ensure the route has a destination with this guid."
             )
-        if destination.weight is not None:
-            raise unprocessable("Weighted destinations cannot be deleted individually.")
-        before = route_mappings(transaction, route)
-        route.destinations.remove(destination)
-        mappings_changed(transaction, route, before)
+        remove(transaction, route, [destination])
         return Response(status_code=204)
+
+
+def remove(transaction: Transaction, route: Route, destinations: Sequence[Destination]) -> None:
+    """Take destinations from a route, and tell everybody; raises 422 if one has a weight."""
+    if any(destination.weight is not None for destination in destinations):
+        raise unprocessable("Weighted destinations cannot be deleted individually.")
+    before = route_mappings(transaction, route)
+    for destination in destinations:
+        route.destinations.remove(destination)
+    mappings_changed(transaction, route, before)
 
 
 def _key(destination: Destination) -> tuple[str, str, int | None]:

@@ -19,6 +19,10 @@ class ApiError(Exception):
         """The body of the response."""
         return {"errors": [{"code": self.code, "title": self.title, "detail": text} for text in self.details]}
 
+    def v2_document(self) -> dict[str, Any]:
+        """The body of the response in version 2 of the API."""
+        return {"description": "; ".join(self.details), "error_code": self.title, "code": self.code}
+
 
 def invalid_token() -> ApiError:
     """The bearer token is not one of ours, or no longer valid."""

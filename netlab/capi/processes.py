@@ -97,15 +97,20 @@ def update_process(call: Call) -> Response:
     message = call.message(ProcessUpdate)
     with call.transaction() as transaction:
         process = _find(call, transaction)
-        if "command" in message.model_fields_set:
-            process.command = message.command
-        if message.health_check is not None:
-            if message.health_check.type is not None:
-                process.health_check_type = message.health_check.type
-            if message.health_check.data is not None:
-                process.health_check_data = message.health_check.data.model_dump(exclude_none=True)
+        configure(process, message)
         transaction.session.flush()
         return JSONResponse(_process(call, process))
+
+
+def configure(process: Process, message: ProcessUpdate) -> None:
+    """Give a process another command or health check."""
+    if "command" in message.model_fields_set:
+        process.command = message.command
+    if message.health_check is not None:
+        if message.health_check.type is not None:
+            process.health_check_type = message.health_check.type
+        if message.health_check.data is not None:
+            process.health_check_data = message.health_check.data.model_dump(exclude_none=True)
 
 
 def scale_process(call: Call) -> Response:
@@ -113,45 +118,55 @@ def scale_process(call: Call) -> Response:
     message = call.message(ProcessScale)
     with call.transaction() as transaction:
         process = _find(call, transaction)
-        if message.log_rate_limit_in_bytes_per_second not in (None, -1):
-            raise unprocessable("Log rate limit is not supported: it must be -1")
-        quotas = process.memory_in_mb, process.disk_in_mb
-        instances = process.instances
-        if message.instances is not None:
-            process.instances = message.instances
-        if message.memory_in_mb is not None:
-            process.memory_in_mb = message.memory_in_mb
-        if message.disk_in_mb is not None:
-            process.disk_in_mb = message.disk_in_mb
-        process.updated_at = now()
-        if process.app.state == "STARTED":
-            if (process.memory_in_mb, process.disk_in_mb) != quotas:
-                renew(transaction, process)
-            elif process.instances != instances:
-                update = bbs.DesiredLRPUpdate(instances=process.instances)
-                transaction.diego.append(bbs.UpdateDesiredLRPRequest(process_guid=process.diego_guid, update=update))
+        scale(transaction, process, message)
         transaction.session.flush()
         return JSONResponse(_process(call, process), 202)
+
+
+def scale(transaction: Transaction, process: Process, message: ProcessScale) -> None:
+    """Give a process another number of instances or other quotas, and tell Diego if it runs."""
+    if message.log_rate_limit_in_bytes_per_second not in (None, -1):
+        raise unprocessable("Log rate limit is not supported: it must be -1")
+    quotas = process.memory_in_mb, process.disk_in_mb
+    instances = process.instances
+    if message.instances is not None:
+        process.instances = message.instances
+    if message.memory_in_mb is not None:
+        process.memory_in_mb = message.memory_in_mb
+    if message.disk_in_mb is not None:
+        process.disk_in_mb = message.disk_in_mb
+    process.updated_at = now()
+    if process.app.state == "STARTED":
+        if (process.memory_in_mb, process.disk_in_mb) != quotas:
+            renew(transaction, process)
+        elif process.instances != instances:
+            update = bbs.DesiredLRPUpdate(instances=process.instances)
+            transaction.diego.append(bbs.UpdateDesiredLRPRequest(process_guid=process.diego_guid, update=update))
 
 
 async def show_stats(call: Call) -> Response:
     """GET …/stats: each instance as the BBS knows it; raises 503 if the BBS does not answer."""
     with call.transaction() as transaction:
         process = _find(call, transaction)
-        started = process.app.state == "STARTED"
-        diego_guid, kind, instances = process.diego_guid, process.type, process.instances
-        quotas = {
-            "mem_quota": process.memory_in_mb * _MEBIBYTE,
-            "disk_quota": process.disk_in_mb * _MEBIBYTE,
-        }
-    if not started:
-        resources = [_down(kind, index, "") for index in range(instances)]
-        return JSONResponse({"resources": resources})
+    return JSONResponse({"resources": await stats(call, process)})
+
+
+async def stats(call: Call, process: Process) -> list[dict[str, Any]]:
+    """The instances of a process as the BBS knows them, by index; raises 503 if the BBS does not answer.
+
+    The process and its app must be loaded; their transaction should be over, as the answer takes its time.
+    """
+    if process.app.state != "STARTED":
+        return [_down(process.type, index, "") for index in range(process.instances)]
+    quotas = {
+        "mem_quota": process.memory_in_mb * _MEBIBYTE,
+        "disk_quota": process.disk_in_mb * _MEBIBYTE,
+    }
     try:
-        lrps = await call.api.diego.actual_lrps(diego_guid)
+        lrps = await call.api.diego.actual_lrps(process.diego_guid)
     except ConnectionError:
         raise stats_unavailable() from None
-    return JSONResponse({"resources": _stats(kind, instances, quotas, lrps)})
+    return _stats(process.type, process.instances, quotas, lrps)
 
 
 def _stats(kind: str, instances: int, quotas: dict[str, int], lrps: Sequence[bbs.ActualLRP]) -> list[dict[str, Any]]:

@@ -100,26 +100,32 @@ def create_route(call: Call) -> Response:
         if not space:
             raise unprocessable("Invalid space. Ensure that the space exists and you have access to it.")
         domain = domain_data and session.get(Domain, domain_data.guid)
-        if not domain or not _may_use(space, domain):
+        if not domain or not may_use(space, domain):
             raise unprocessable("Invalid domain. Ensure that the domain exists and you have access to it.")
-        _check_route(transaction, space, domain, host, path)
-        offset = _free_vip(transaction) if domain.internal else None
-        route = Route(host=host, path=path, domain=domain, space=space, destinations=[], vip_offset=offset)
+        route = add_route(transaction, space, domain, host, path)
         update_metadata(route, message.metadata)
-        session.add(route)
         session.flush()
-        if in_mesh(transaction.config, route):
-            transaction.copilot.append(
-                copilot.UpsertRouteRequest(
-                    route=copilot_route(
-                        route.guid, route.fqdn, path, domain.internal, route.vip_offset, transaction.config
-                    )
-                )
-            )
         return JSONResponse(present_route(call, route), 201)
 
 
-def _may_use(space: Space, domain: Domain) -> bool:
+def add_route(transaction: Transaction, space: Space, domain: Domain, host: str, path: str) -> Route:
+    """Make a route, without destinations, and tell Copilot; raises 422 if there cannot be such a route."""
+    _check_route(transaction, space, domain, host, path)
+    offset = _free_vip(transaction) if domain.internal else None
+    route = Route(host=host, path=path, domain=domain, space=space, destinations=[], vip_offset=offset)
+    transaction.session.add(route)
+    transaction.session.flush()
+    if in_mesh(transaction.config, route):
+        transaction.copilot.append(
+            copilot.UpsertRouteRequest(
+                route=copilot_route(route.guid, route.fqdn, path, domain.internal, offset, transaction.config)
+            )
+        )
+    return route
+
+
+def may_use(space: Space, domain: Domain) -> bool:
+    """Whether routes of a space may be of a domain: a shared one, its organization's own, or one shared with that."""
     return (
         domain.organization_guid in (None, space.organization_guid)
         or space.organization_guid in domain.shared_organization_guids
