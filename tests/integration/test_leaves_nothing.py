@@ -25,7 +25,9 @@ LAB = f"kill-{os.getpid()}"
 def netlab(*args: str, **kwargs) -> subprocess.Popen[str]:
     env = {**os.environ, "PYTHONPATH": search_path()}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-m", "netlab", *args], env=env, **pipes, **kwargs)
+    # A shell starts what it puts in the background with Ctrl-C ignored, and these tests may run there.
+    argv = ["env", "--default-signal=INT", sys.executable, "-m", "netlab", *args]
+    return subprocess.Popen(argv, env=env, **pipes, **kwargs)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
