@@ -14,7 +14,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from netlab.capi import apps, destinations, domains, processes, root, routes, spaces
-from netlab.capi.call import Api, Call
+from netlab.capi.call import Api, Call, Handler
 from netlab.capi.config import CapiConfig
 from netlab.capi.errors import (
     ApiError,
@@ -28,7 +28,6 @@ from netlab.capi.errors import (
 from netlab.capi.tokens import Claims, InvalidToken
 from netlab.capi.uaa import Uaa
 
-Handler = Callable[[Call], Response] | Callable[[Call], Awaitable[Response]]
 _BODY_LIMIT = 1024 * 1024
 _LOG = logging.getLogger("capi")
 

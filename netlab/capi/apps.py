@@ -182,13 +182,18 @@ def restart_app(call: Call) -> Response:
     """POST /v3/apps/:guid/actions/restart: new instances of a new version take the place of the old."""
     with call.transaction() as transaction:
         app = transaction.get(App, call.guid)
-        if app.state == "STARTED":
-            for process in app.processes:
-                renew(transaction, process)
-        else:
-            start(transaction, app)
+        restart(transaction, app)
         transaction.session.flush()
         return JSONResponse(_app(call, app))
+
+
+def restart(transaction: Transaction, app: App) -> None:
+    """Have new instances of an app's processes take the place of the old; raises 422 if there is nothing to run."""
+    if app.state != "STARTED":
+        start(transaction, app)
+        return
+    for process in app.processes:
+        renew(transaction, process)
 
 
 def renew(transaction: Transaction, process: Process) -> None:

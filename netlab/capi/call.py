@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.datastructures import QueryParams
+from starlette.responses import Response
 
 from netlab.capi.changes import CopilotChange, CopilotLink, DiegoChange, DiegoLink
 from netlab.capi.config import CapiConfig
@@ -19,6 +20,7 @@ from netlab.capi.errors import missing, unparsable, unprocessable
 from netlab.capi.models import Record
 from netlab.capi.tokens import Claims, TokenIssuer
 
+Handler = Callable[["Call"], Response | Awaitable[Response]]
 Row = TypeVar("Row", bound=Record)
 Message = TypeVar("Message", bound=BaseModel)
 
@@ -97,7 +99,7 @@ class Call:
         try:
             return kind.model_validate(document)
         except ValidationError as error:
-            raise unprocessable(*_details(error.errors(include_url=False))) from None
+            raise unprocessable(*details(error.errors(include_url=False))) from None
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -135,7 +137,7 @@ def _check_text(document: Any) -> None:
             raise unprocessable("Text must not contain NUL or unpaired surrogate characters")
 
 
-_TYPES = {
+WRONG_TYPES = {
     "string_type": "must be a string",
     "int_type": "must be an integer",
     "float_type": "must be a number",
@@ -146,11 +148,13 @@ _TYPES = {
     "model_attributes_type": "must be an object",
     "missing": "can't be blank",
 }
+"""pydantic's errors that say that a value is of the wrong type, and how the API puts them."""
 
 
-def _details(errors: list[ErrorDetails]) -> list[str]:
+def details(errors: list[ErrorDetails]) -> list[str]:
+    """What is wrong with a body, one sentence a field."""
     unknown = [".".join(map(str, error["loc"])) for error in errors if error["type"] == "extra_forbidden"]
-    details = [f"Unknown field(s): {', '.join(repr(name) for name in unknown)}"] if unknown else []
+    sentences = [f"Unknown field(s): {', '.join(repr(name) for name in unknown)}"] if unknown else []
     for error in errors:
         if error["type"] == "extra_forbidden":
             continue
@@ -158,6 +162,6 @@ def _details(errors: list[ErrorDetails]) -> list[str]:
         if error["type"] == "value_error":
             text = str(error["ctx"]["error"])
         else:
-            text = _TYPES.get(error["type"], error["msg"][:1].lower() + error["msg"][1:])
-        details.append(f"{where[:1].upper()}{where[1:]} {text}".strip())
-    return details
+            text = WRONG_TYPES.get(error["type"], error["msg"][:1].lower() + error["msg"][1:])
+        sentences.append(f"{where[:1].upper()}{where[1:]} {text}".strip())
+    return sentences

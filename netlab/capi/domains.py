@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from starlette.responses import JSONResponse, Response
 
-from netlab.capi.call import Call
+from netlab.capi.call import Call, Transaction
 from netlab.capi.documents import common, metadata, to_one, update_metadata
 from netlab.capi.errors import unprocessable
 from netlab.capi.listing import Listing, among
@@ -90,22 +90,26 @@ def create_domain(call: Call) -> Response:
     if shared and owner is None:
         raise unprocessable("Relationships cannot contain shared_organizations without an owning organization")
     with call.transaction() as transaction:
-        session = transaction.session
-        if session.scalar(select(Domain.position).where(Domain.name == message.name)):
-            raise unprocessable(f'The domain name "{message.name}" is already in use')
-        for guid in {*shared, *([owner.guid] if owner else [])}:
-            if not session.scalar(select(Organization.position).where(Organization.guid == guid)):
-                raise unprocessable(f"Organization with guid '{guid}' does not exist or you do not have access to it.")
-        domain = Domain(
-            name=message.name,
-            internal=bool(message.internal),
-            organization_guid=owner.guid if owner else None,
-            shared_organization_guids=shared,
-        )
+        domain = add_domain(transaction, message.name, bool(message.internal), owner.guid if owner else None, shared)
         update_metadata(domain, message.metadata)
-        session.add(domain)
-        session.flush()
+        transaction.session.flush()
         return JSONResponse(_domain(call, domain), 201)
+
+
+def add_domain(
+    transaction: Transaction, name: str, internal: bool, owner_guid: str | None, shared_guids: list[str]
+) -> Domain:
+    """Make a domain; raises 422 if the name is in use or an organization is missing."""
+    session = transaction.session
+    if session.scalar(select(Domain.position).where(Domain.name == name)):
+        raise unprocessable(f'The domain name "{name}" is already in use')
+    for guid in {*shared_guids, *([owner_guid] if owner_guid else [])}:
+        if not session.scalar(select(Organization.position).where(Organization.guid == guid)):
+            raise unprocessable(f"Organization with guid '{guid}' does not exist or you do not have access to it.")
+    domain = Domain(name=name, internal=internal, organization_guid=owner_guid, shared_organization_guids=shared_guids)
+    session.add(domain)
+    session.flush()
+    return domain
 
 
 def update_domain(call: Call) -> Response:
@@ -121,13 +125,17 @@ def update_domain(call: Call) -> Response:
 def delete_domain(call: Call) -> Response:
     """DELETE /v3/domains/:guid; its routes go with it."""
     with call.transaction() as transaction:
-        domain = transaction.get(Domain, call.guid)
-        for route in list(domain.routes):
-            remove_route(transaction, route)
-        # The routes that were just deleted must not be deleted again through the relationship.
-        transaction.session.expire(domain)
-        transaction.session.delete(domain)
+        remove_domain(transaction, transaction.get(Domain, call.guid))
         return accepted(call, transaction, "domain.delete")
+
+
+def remove_domain(transaction: Transaction, domain: Domain) -> None:
+    """Delete a domain with its routes, and tell everybody."""
+    for route in list(domain.routes):
+        remove_route(transaction, route)
+    # The routes that were just deleted must not be deleted again through the relationship.
+    transaction.session.expire(domain)
+    transaction.session.delete(domain)
 
 
 def show_route_reservations(call: Call) -> Response:

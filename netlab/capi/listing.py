@@ -15,7 +15,7 @@ from netlab.capi.call import Call, Row, Transaction
 from netlab.capi.errors import bad_query
 
 PER_PAGE_MAX = 5000
-_PAGE_MAX = 2**31
+PAGE_MAX = 2**31
 Filter = Callable[[Sequence[str]], ColumnElement[bool]]
 
 
@@ -51,11 +51,7 @@ class Listing(Generic[Row]):
             if name not in {"page", "per_page"}:
                 kept[name] = given
         ordered = self._ordered(statement, call.query.get("order_by", ""))
-        rows = transaction.session.scalars(ordered.limit(per_page).offset((page - 1) * per_page)).all()
-        if page == 1 and len(rows) < per_page:
-            total = len(rows)
-        else:
-            total = transaction.session.scalar(select(func.count()).select_from(statement.subquery())) or 0
+        rows, total = one_page(transaction, ordered, page, per_page)
         pages = max(1, -(-total // per_page))
 
         def link(number: int) -> dict[str, str] | None:
@@ -87,8 +83,8 @@ class Listing(Generic[Row]):
         if order and order.lstrip("+-") not in self.orders:
             raise bad_query(f"Order by can only be: {', '.join(self.orders)}")
         return (
-            _number(query, "page", 1, _PAGE_MAX),
-            _number(query, "per_page", 50, PER_PAGE_MAX),
+            number(query, "page", 1, PAGE_MAX),
+            number(query, "per_page", 50, PER_PAGE_MAX),
         )
 
     def _ordered(self, statement: Select[Row], order: str) -> Select[Row]:
@@ -99,7 +95,19 @@ class Listing(Generic[Row]):
         return statement.order_by(column.desc() if order.startswith("-") else column, self.kind.position)
 
 
-def _number(query: Mapping[str, str], name: str, default: int, largest: int) -> int:
+def one_page(
+    transaction: Transaction, statement: Select[Row], page: int, per_page: int
+) -> tuple[Sequence[Row], int]:
+    """The rows of one page of a statement, and how many rows there are on all pages."""
+    rows = transaction.session.scalars(statement.limit(per_page).offset((page - 1) * per_page)).all()
+    if page == 1 and len(rows) < per_page:
+        return rows, len(rows)
+    counted = select(func.count()).select_from(statement.order_by(None).subquery())
+    return rows, transaction.session.scalar(counted) or 0
+
+
+def number(query: Mapping[str, str], name: str, default: int, largest: int) -> int:
+    """A query parameter that is a number from 1 on; raises 400."""
     text = query.get(name)
     if text is None:
         return default
@@ -108,6 +116,6 @@ def _number(query: Mapping[str, str], name: str, default: int, largest: int) -> 
     except ValueError:
         number = 0
     if not 1 <= number <= largest:
-        label = name.replace("_", " ").capitalize()
+        label = name.replace("_", " ").replace("-", " ").capitalize()
         raise bad_query(f"{label} must be between 1 and {largest}")
     return number

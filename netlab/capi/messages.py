@@ -70,6 +70,7 @@ Port = Annotated[int, Field(ge=1024, le=65535)]
 Environment = Annotated[dict[str, str | None], AfterValidator(_environment)]
 Command = Annotated[str, Field(min_length=1, max_length=4096)]
 Instances = Annotated[int, Field(ge=0, le=INSTANCES_MAX)]
+Seconds = Annotated[int, Field(ge=1, le=3600)]
 Megabytes = Annotated[int, Field(ge=1, le=1024 * 1024)]
 
 
@@ -181,8 +182,8 @@ class EnvironmentUpdate(_Body):
 class HealthCheckData(_Body):
     """How long an instance may take to become healthy, and what is asked of it."""
 
-    timeout: Annotated[int, Field(ge=1, le=3600)] | None = None
-    invocation_timeout: Annotated[int, Field(ge=1, le=3600)] | None = None
+    timeout: Seconds | None = None
+    invocation_timeout: Seconds | None = None
     endpoint: str | None = None
 
 

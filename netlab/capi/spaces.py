@@ -86,12 +86,17 @@ def create_organization(call: Call) -> Response:
     """POST /v3/organizations."""
     message = call.message(OrganizationCreate)
     with call.transaction() as transaction:
-        if transaction.session.scalar(select(Organization.position).where(Organization.name == message.name)):
-            raise unprocessable(f"Organization '{message.name}' already exists.")
-        organization = Organization(name=message.name)
-        transaction.session.add(organization)
-        transaction.session.flush()
-        return JSONResponse(_organization(call, organization), 201)
+        return JSONResponse(_organization(call, add_organization(transaction, message.name)), 201)
+
+
+def add_organization(transaction: Transaction, name: str) -> Organization:
+    """Make an organization; raises 422 if the name is taken."""
+    if transaction.session.scalar(select(Organization.position).where(Organization.name == name)):
+        raise unprocessable(f"Organization '{name}' already exists.")
+    organization = Organization(name=name)
+    transaction.session.add(organization)
+    transaction.session.flush()
+    return organization
 
 
 def usable_domains(organization: Organization) -> Any:
@@ -147,10 +152,15 @@ def create_space(call: Call) -> Response:
         organization = owner and transaction.session.scalar(select(Organization).where(Organization.guid == owner.guid))
         if not organization:
             raise unprocessable("Invalid organization. Ensure the organization exists and you have access to it.")
-        taken = select(Space.position).where(Space.organization_guid == organization.guid, Space.name == message.name)
-        if transaction.session.scalar(taken):
-            raise unprocessable("Name must be unique per organization")
-        space = Space(name=message.name, organization_guid=organization.guid)
-        transaction.session.add(space)
-        transaction.session.flush()
-        return JSONResponse(_space(call, space), 201)
+        return JSONResponse(_space(call, add_space(transaction, organization, message.name)), 201)
+
+
+def add_space(transaction: Transaction, organization: Organization, name: str) -> Space:
+    """Make a space; raises 422 if the organization has one of that name."""
+    taken = select(Space.position).where(Space.organization_guid == organization.guid, Space.name == name)
+    if transaction.session.scalar(taken):
+        raise unprocessable("Name must be unique per organization")
+    space = Space(name=name, organization_guid=organization.guid)
+    transaction.session.add(space)
+    transaction.session.flush()
+    return space
