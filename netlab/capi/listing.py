@@ -95,9 +95,7 @@ class Listing(Generic[Row]):
         return statement.order_by(column.desc() if order.startswith("-") else column, self.kind.position)
 
 
-def one_page(
-    transaction: Transaction, statement: Select[Row], page: int, per_page: int
-) -> tuple[Sequence[Row], int]:
+def one_page(transaction: Transaction, statement: Select[Row], page: int, per_page: int) -> tuple[Sequence[Row], int]:
     """The rows of one page of a statement, and how many rows there are on all pages."""
     rows = transaction.session.scalars(statement.limit(per_page).offset((page - 1) * per_page)).all()
     if page == 1 and len(rows) < per_page:
