@@ -67,6 +67,18 @@ class CopilotClient(Link[CopilotChange]):
                 first = False
             await self._channel.wait_for_state_change(state)
 
+    def subject(self, change: CopilotChange) -> str:
+        """The route or the process: Copilot takes a mapping before its route, and a route before its app runs."""
+        if isinstance(change, copilot.UpsertRouteRequest):
+            return change.route.guid
+        if isinstance(change, copilot.DeleteRouteRequest):
+            return change.guid
+        if isinstance(change, (copilot.MapRouteRequest, copilot.UnmapRouteRequest)):
+            return change.route_mapping.route_guid
+        if isinstance(change, copilot.UpsertCapiDiegoProcessAssociationRequest):
+            return change.capi_diego_process_association.capi_process_guid
+        return change.capi_process_guid
+
     async def deliver(self, change: CopilotChange) -> None:
         """One call for one change."""
         try:

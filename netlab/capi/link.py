@@ -13,8 +13,12 @@ Change = TypeVar("Change")
 _BACKOFF_SECONDS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 
 
+AT_ONCE = 64
+"""How many changes are on their way at the same time."""
+
+
 class Link(ABC, Generic[Change]):
-    """Delivers changes in order, one at a time and each at most once.
+    """Delivers changes at most once each, and in order those that are about the same thing.
 
     After an outage it forgets them and synchronises instead, as it does at its start and every
     `sync_seconds`: the database knows better than any queue what the peer should hold.
@@ -48,6 +52,10 @@ class Link(ABC, Generic[Change]):
         """The peer may be there again: do not wait for the next attempt."""
         self._wake.set()
 
+    def subject(self, _change: Change) -> str:
+        """What a change is about: changes of different subjects may arrive in any order. By default all have one."""
+        return ""
+
     @abstractmethod
     async def deliver(self, change: Change) -> None:
         """Tell the peer of one change; raises ConnectionError if it may not have heard."""
@@ -75,7 +83,7 @@ class Link(ABC, Generic[Change]):
                     await self.sync()
                     due = loop.time() + self._sync_seconds
                 elif self._pending:
-                    await self.deliver(self._pending.popleft())
+                    await self._deliver_several()
                 else:
                     await self._sleep(due - loop.time())
                     continue
@@ -89,6 +97,24 @@ class Link(ABC, Generic[Change]):
                 if failures > 1:
                     self._log.info("%s answers again after %d failures", self._peer, failures)
                 failures = 0
+
+    async def _deliver_several(self) -> None:
+        """Deliver the oldest changes, subject by subject side by side.
+
+        One after the other, each would wait for its turn among all requests that are being answered.
+        """
+        subjects: dict[str, list[Change]] = {}
+        for _ in range(min(AT_ONCE, len(self._pending))):
+            change = self._pending.popleft()
+            subjects.setdefault(self.subject(change), []).append(change)
+        outcomes = await asyncio.gather(*map(self._deliver_in_order, subjects.values()), return_exceptions=True)
+        for error in outcomes:
+            if error is not None:
+                raise error
+
+    async def _deliver_in_order(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            await self.deliver(change)
 
     async def _sleep(self, seconds: float) -> None:
         """Wait until something is to be done, or for so long."""

@@ -16,10 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import httpx
+
 from netlab.capi import actions
 from netlab.capi.client import CapiClient
 from netlab.kernel import netns
 from netlab.lab.api import Lab
+from netlab.lab.mesh import PILOT_HTTP
 
 PATIENCE = 20.0
 """Seconds in which what is to happen must have happened; nothing takes a tenth of that on an idle machine."""
@@ -118,17 +121,26 @@ class Visitor:
 
         self.run(wait())
 
+    async def pilot_hosts(self) -> set[str]:
+        """The hosts of all VirtualServices that Pilot has in force."""
+        control = self.lab.state["nodes"]["control"]["address"]
+        async with httpx.AsyncClient(trust_env=False) as client:
+            document = (await client.get(f"http://{control}:{PILOT_HTTP}/debug/configz")).json()
+        services = document.get("istio/networking/v1alpha3/virtualservices", [])
+        return {host for service in services for host in service["spec"]["hosts"]}
+
     def settle(self) -> None:
         """Wait until all changes so far are in force at every router, also one that makes no visible difference.
 
-        The way from the Cloud Controller to a router keeps the order: CAPI tells Copilot one change after the other,
-        Copilot's VirtualServices go to Pilot by revision, and a router has one table for all hosts. Once a host that
-        is mapped now is served, whatever was mapped, unmapped or weighted before it is in force.
+        A host that is mapped now is told to Copilot with or after the changes before it, and one that is mapped when
+        the first is served after all of them. From there on the way keeps the order: Copilot's VirtualServices go to
+        Pilot by revision, and a router has one table for all hosts. So once the second is served, they are in force.
         """
-        marker = f"marker-{next(self._markers)}.{self.lab.state['domains'][0]}"
-        self.cf("map_route", name="hello", route=marker)
-        self.until(marker, 200)
-        self.cf("delete_route", route=marker)
+        for _ in range(2):
+            marker = f"marker-{next(self._markers)}.{self.lab.state['domains'][0]}"
+            self.cf("map_route", name="hello", route=marker)
+            self.until(marker, 200)
+            self.cf("delete_route", route=marker)
 
     def until_seen(self, url: str, wanted: Callable[[Answer], Any], expected: set[Any]) -> None:
         """Ask through the load balancer until every one of the expected was among the answers, and nothing else."""

@@ -245,3 +245,32 @@ def test_a_peer_that_was_made_anew_is_told_everything():
         await until(lambda: peer.heard == ["x"])
 
     run(body)
+
+
+def test_a_subject_is_told_in_order_and_does_not_hold_up_others():
+    class Slow(Peer):
+        """Changes are `subject:number`; those of `a` wait for the last of `b`."""
+
+        def subject(self, change):
+            return change.partition(":")[0]
+
+        async def deliver(self, change):
+            while change.startswith("a") and "b:9" not in self.heard:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0)
+            await super().deliver(change)
+
+    async def whole():
+        peer = Slow()
+        task = asyncio.create_task(peer.run())
+        await until(lambda: peer.syncs == 1)
+        for number in range(10):
+            peer.change(f"a:{number}")
+            peer.change(f"b:{number}")
+        await until(lambda: len(peer.heard) == 20)
+        for subject in "ab":
+            assert [c for c in peer.heard if c[0] == subject] == [f"{subject}:{number}" for number in range(10)]
+        assert peer.syncs == 1
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(asyncio.wait_for(whole(), 5))
