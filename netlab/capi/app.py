@@ -27,8 +27,10 @@ from netlab.capi.errors import (
 )
 from netlab.capi.tokens import Claims, InvalidToken
 from netlab.capi.uaa import Uaa
+from netlab.capi.v2 import endpoints as v2
 
 _BODY_LIMIT = 1024 * 1024
+_UPLOAD_LIMIT = 1024 * _BODY_LIMIT
 _LOG = logging.getLogger("capi")
 
 _ENDPOINTS: Mapping[str, Mapping[str, Handler]] = {
@@ -81,6 +83,7 @@ _ENDPOINTS: Mapping[str, Mapping[str, Handler]] = {
     },
     "/v3/routes/{guid}/destinations/{destination_guid}": {"DELETE": destinations.delete_destination},
     "/v3/jobs/{guid}": {"GET": spaces.show_job},
+    **v2.ENDPOINTS,
 }
 _PUBLIC: Mapping[str, Callable[[CapiConfig], dict[str, Any]]] = {
     "/": root.root,
@@ -179,13 +182,17 @@ def _claims(api: Api, request: Request) -> Claims:
 
 
 async def _body(request: Request) -> bytes:
+    """The body; of an upload, a form of files, nothing: it is read to its end, as no endpoint looks into one."""
+    upload = request.headers.get("content-type", "").startswith("multipart/form-data")
+    limit = _UPLOAD_LIMIT if upload else _BODY_LIMIT
     parts = []
     length = 0
     async for part in request.stream():
         length += len(part)
-        if length > _BODY_LIMIT:
+        if length > limit:
             raise too_large()
-        parts.append(part)
+        if not upload:
+            parts.append(part)
     return b"".join(parts)
 
 

@@ -148,15 +148,16 @@ async def show_stats(call: Call) -> Response:
     """GET …/stats: each instance as the BBS knows it; raises 503 if the BBS does not answer."""
     with call.transaction() as transaction:
         process = _find(call, transaction)
-    return JSONResponse({"resources": await stats(call, process)})
+        app = process.app
+    return JSONResponse({"resources": await stats(call, app, process)})
 
 
-async def stats(call: Call, process: Process) -> list[dict[str, Any]]:
+async def stats(call: Call, app: App, process: Process) -> list[dict[str, Any]]:
     """The instances of a process as the BBS knows them, by index; raises 503 if the BBS does not answer.
 
-    The process and its app must be loaded; their transaction should be over, as the answer takes its time.
+    To be called when the transaction that read the app and its process is over, as the answer takes its time.
     """
-    if process.app.state != "STARTED":
+    if app.state != "STARTED":
         return [_down(process.type, index, "") for index in range(process.instances)]
     quotas = {
         "mem_quota": process.memory_in_mb * _MEBIBYTE,
