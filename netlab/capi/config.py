@@ -8,9 +8,6 @@ from pydantic import BaseModel
 
 from netlab.tls import TlsFiles
 
-ORGANIZATION, SPACE = "netlab", "dev"
-"""What the database holds from the first start on, so that a client can start at once."""
-
 
 class CapiConfig(BaseModel):
     """One Cloud Controller with its UAA: where it listens, what it keeps, and whom it tells."""

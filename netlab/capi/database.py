@@ -9,7 +9,7 @@ from sqlalchemy import Engine, create_engine, event, make_url, select
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import StaticPool
 
-from netlab.capi.config import ORGANIZATION, SPACE
+from netlab.capi import ORGANIZATION, SPACE
 from netlab.capi.models import Base, Domain, Organization, Space
 
 

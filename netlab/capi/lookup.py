@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from netlab.capi import SPACE
 from netlab.capi.client import CapiClient
-from netlab.capi.config import SPACE
 from netlab.errors import MeshError
 
 Target = tuple[str, str, str]

@@ -28,6 +28,7 @@ COMMANDS = {
     "routes": ("netlab.cli.apps", "List the routes and the apps behind them."),
     "map-route": ("netlab.cli.apps", "Map a route to an app."),
     "unmap-route": ("netlab.cli.apps", "Remove a route from an app."),
+    "target": ("netlab.cli.target", "Show how a client of Cloud Foundry reaches a lab."),
     "doctor": ("netlab.cli.machine", "Check what this machine offers and what it lacks."),
     "schema": ("netlab.cli.machine", "Print the JSON Schema of topology files."),
     "bench": ("netlab.cli.bench", "Measure netlab beside a peer or the kernel's floor."),

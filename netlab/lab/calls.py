@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from netlab.capi import ORGANIZATION, SPACE
 from netlab.lab import state, teardown, wire
 from netlab.lab.paths import LabPaths, labs
 
@@ -44,6 +45,24 @@ def capi(lab: str | None, params: dict[str, Any]) -> Any:
     name = state.choose(lab)
     request = {"call": "task", "module": "netlab.capi.task", "node": "client"}
     return call(name, {**request, "params": {**state.read(name)["capi"], **params}})
+
+
+def target(lab: str | None) -> dict[str, str]:
+    """How a client of its own reaches CAPI and UAA, from which node, and where it may push to."""
+    name = state.choose(lab)
+    found = state.read(name)
+    capi = found["capi"]
+    return {
+        "lab": name,
+        "api": capi["api"],
+        "uaa": f"https://uaa.{found['topology']['system_domain']}",
+        "username": capi["username"],
+        "password": capi["password"],
+        "ca_file": capi["ca"],
+        "org": ORGANIZATION,
+        "space": SPACE,
+        "node": "client",
+    }
 
 
 def trace(lab: str | None, url: str, *, method: str, headers: list[str], timeout: float) -> dict[str, Any]:
