@@ -19,9 +19,10 @@ CHUNK_BYTES = 1024 * 1024
 _CALL_SECONDS = 5.0
 _SYNC_SECONDS = 60.0
 _OPTIONS = (
-    ("grpc.initial_reconnect_backoff_ms", 50),
+    # The least that gRPC takes: a Copilot that restarts waits for what this tells it.
+    ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1000),
-    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 100),
 )
 _FINAL = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED})
 """Copilot heard and refused; telling it again would not help."""

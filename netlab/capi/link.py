@@ -78,6 +78,8 @@ class Link(ABC, Generic[Change]):
         failures = 0
         due = 0.0
         while True:
+            # Before the attempt, not after it: whoever wakes this while an attempt fails must not be overheard.
+            self._wake.clear()
             try:
                 if self._stale or loop.time() >= due:
                     await self.sync()
@@ -118,7 +120,6 @@ class Link(ABC, Generic[Change]):
 
     async def _sleep(self, seconds: float) -> None:
         """Wait until something is to be done, or for so long."""
-        self._wake.clear()
         try:
             async with asyncio.timeout(max(0.0, seconds)):
                 await self._wake.wait()

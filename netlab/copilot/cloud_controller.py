@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NoReturn
 
@@ -28,6 +29,8 @@ class CloudController(copilot_pb2_grpc.CloudControllerCopilotServicer):
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self.synced = asyncio.Event()
+        """Set once the Cloud Controller said all that it knows."""
 
     async def Health(  # noqa: N802
         self, request: api.HealthRequest, context: _Context
@@ -128,6 +131,7 @@ class CloudController(copilot_pb2_grpc.CloudControllerCopilotServicer):
         except DecodeError:
             await _invalid(context, "the chunks are no BulkSyncRequest")
         apply_bulk_sync(self._state, request)
+        self.synced.set()
         return api.BulkSyncResponse(total_bytes_received=len(body))
 
 

@@ -36,6 +36,9 @@ _SERVER_OPTIONS = (
 # Without a BBS there is no instance to route to, and telling Pilot so would take every app off the air; but a
 # Pilot that starts cannot wait for ever either.
 _WAIT_FOR_BBS_SECONDS = 5.0
+# The file may be a second old, and publishing it would take back what changed since. The Cloud Controller connects
+# and says what it knows within a moment, unless it is away too.
+_WAIT_FOR_SYNC_SECONDS = 1.0
 
 
 async def run(context: Context) -> None:
@@ -45,11 +48,12 @@ async def run(context: Context) -> None:
     state = State()
     publisher = Publisher(state, config.ingress_port, log)
     state_file = StateFile(config.state_file, state, log)
-    state_file.load()
+    restarted = state_file.load()
 
     credentials = config.tls.grpc_server_credentials()
     controller = _server(config.cloud_controller_listen, credentials)
-    copilot_pb2_grpc.add_CloudControllerCopilotServicer_to_server(CloudController(state), controller)
+    servicer = CloudController(state)
+    copilot_pb2_grpc.add_CloudControllerCopilotServicer_to_server(servicer, controller)
     resolver = _server(config.vip_resolver_listen, None)
     copilot_pb2_grpc.add_VIPResolverCopilotServicer_to_server(VipResolver(state), resolver)
     source = _server(config.mcp_listen, credentials)
@@ -62,7 +66,9 @@ async def run(context: Context) -> None:
             asyncio.create_task(watcher.run(), name="bbs watcher"),
             asyncio.create_task(publisher.run(), name="publisher"),
             asyncio.create_task(state_file.run(), name="state file"),
-            asyncio.create_task(_open_when_listed(watcher, publisher, log), name="first publication"),
+            asyncio.create_task(
+                _open_when_known(watcher, servicer if restarted else None, publisher, log), name="first publication"
+            ),
         ]
         stopping = asyncio.create_task(context.stopping.wait())
         try:
@@ -88,11 +94,19 @@ def _server(listen: str, credentials: grpc.ServerCredentials | None) -> grpc.aio
     return server
 
 
-async def _open_when_listed(watcher: InstanceWatcher, publisher: Publisher, log: logging.Logger) -> None:
+async def _open_when_known(
+    watcher: InstanceWatcher, controller: CloudController | None, publisher: Publisher, log: logging.Logger
+) -> None:
+    """Let Pilot see the first snapshot once instances and, with a `controller`, routes are up to date."""
     try:
         await asyncio.wait_for(watcher.listed.wait(), _WAIT_FOR_BBS_SECONDS)
     except TimeoutError:
         log.warning("no BBS for %g s: publishing routes without instances", _WAIT_FOR_BBS_SECONDS)
+    if controller is not None:
+        try:
+            await asyncio.wait_for(controller.synced.wait(), _WAIT_FOR_SYNC_SECONDS)
+        except TimeoutError:
+            log.warning("no Cloud Controller for %g s: publishing the routes of the file", _WAIT_FOR_SYNC_SECONDS)
     await publisher.open()
 
 

@@ -24,15 +24,17 @@ class StateFile:
         self._log = log
         self._saved = b""
 
-    def load(self) -> None:
-        """Read the file into the state; a missing or broken one is as none."""
+    def load(self) -> bool:
+        """Read the file into the state, and say whether there was one; a broken one is as none."""
         if self._path is None or not self._path.exists():
-            return
+            return False
         try:
             self._saved = self._path.read_bytes()
             apply_bulk_sync(self._state, api.BulkSyncRequest.FromString(self._saved))
         except (OSError, DecodeError) as error:
             self._log.warning("starting without routes: %s: %s", self._path, error)
+            return False
+        return True
 
     def save(self) -> None:
         """Write the file, whole or not at all, if anything changed."""

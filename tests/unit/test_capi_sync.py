@@ -247,6 +247,33 @@ def test_a_peer_that_was_made_anew_is_told_everything():
     run(body)
 
 
+def test_a_peer_that_is_back_while_an_attempt_fails_is_told_at_once():
+    class Late(Peer):
+        """The news that it is back comes while the attempt before it is still under way."""
+
+        failures = 0
+
+        async def sync(self):
+            if self.failures < 6:
+                self.failures += 1
+                if self.failures == 6:
+                    self.resync()
+                else:
+                    asyncio.get_running_loop().call_soon(self.retry)
+                raise ConnectionError("away")
+            await super().sync()
+
+    async def whole():
+        peer = Late()
+        task = asyncio.create_task(peer.run())
+        # Without the news, the sixth failure is followed by a pause of 0.8 s.
+        await asyncio.wait_for(until(lambda: peer.syncs == 1), 0.5)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(whole())
+
+
 def test_a_subject_is_told_in_order_and_does_not_hold_up_others():
     class Slow(Peer):
         """Changes are `subject:number`; those of `a` wait for the last of `b`."""
