@@ -76,6 +76,10 @@ class CapiClient:
         """Change something."""
         return await self._call("PATCH", path, body=body)
 
+    async def put(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Change something as version 2 of the API has it."""
+        return await self._call("PUT", path, body=body or {})
+
     async def delete(self, path: str) -> None:
         """Delete something, and wait for the job that does it, if there is one."""
         response = await self._authorized("DELETE", path)

@@ -65,6 +65,19 @@ def test_a6_an_internal_route_is_not_reached_through_the_ingress(visitor: Visito
     assert visitor.get("a6.apps.internal").status == 404
 
 
+def test_a7_both_old_ways_of_mapping_a_route_work(visitor: Visitor) -> None:
+    (app,) = visitor.api("get", "/v2/apps", q="name:hello")["resources"]
+    (domain,) = visitor.api("get", "/v2/domains", q=f"name:{DOMAIN}")["resources"]
+    for host, by_app in (("a7-by-app", True), ("a7-by-route", False)):
+        entity = {"host": host, "domain_guid": domain["metadata"]["guid"], "space_guid": app["entity"]["space_guid"]}
+        visitor.api("post", "/v2/routes", entity)
+        (route,) = visitor.api("get", "/v2/routes", q=f"host:{host}")["resources"]
+        ends = (f"apps/{app['metadata']['guid']}", f"routes/{route['metadata']['guid']}")
+        visitor.api("put", "/v2/" + "/".join(ends if by_app else reversed(ends)))
+        visitor.until(f"{host}.{DOMAIN}", 200)
+        assert visitor.get(f"{host}.{DOMAIN}").app == "hello"
+
+
 def test_a8_both_instances_of_an_app_answer(visitor: Visitor) -> None:
     route = f"a8.{DOMAIN}"
     visitor.cf("map_route", name="hello", route=route)

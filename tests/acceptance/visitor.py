@@ -86,7 +86,7 @@ class Visitor:
         return self.run(getattr(actions, word)(self._capi, **arguments))
 
     def api(self, method: str, path: str, *arguments: Any, **query: Any) -> Any:
-        """One request to the API: `get`, `post`, `patch`, `delete` or `list`."""
+        """One request to the API: `get`, `post`, `patch`, `put`, `delete` or `list`."""
         return self.run(getattr(self._capi, method)(path, *arguments, **query))
 
     # ---- The mesh
