@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from netlab.capi import apps, destinations, domains, processes, root, routes, spaces
+from netlab.capi import apps, deployments, destinations, domains, processes, root, routes, spaces
 from netlab.capi.call import Api, Call, Handler
 from netlab.capi.config import CapiConfig
 from netlab.capi.errors import (
@@ -66,6 +66,9 @@ _ENDPOINTS: Mapping[str, Mapping[str, Handler]] = {
     },
     "/v3/apps/{guid}/processes/{type}/actions/scale": {"POST": processes.scale_process},
     "/v3/apps/{guid}/processes/{type}/stats": {"GET": processes.show_stats},
+    "/v3/deployments": {"GET": deployments.list_deployments, "POST": deployments.create_deployment},
+    "/v3/deployments/{guid}": {"GET": deployments.show_deployment},
+    "/v3/deployments/{guid}/actions/cancel": {"POST": deployments.cancel_deployment},
     "/v3/processes": {"GET": processes.list_processes},
     "/v3/processes/{guid}": {"GET": processes.show_process, "PATCH": processes.update_process},
     "/v3/processes/{guid}/actions/scale": {"POST": processes.scale_process},

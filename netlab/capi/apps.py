@@ -29,6 +29,7 @@ from netlab.capi.listing import Listing, among
 from netlab.capi.messages import AppCreate, AppUpdate, EnvironmentUpdate, Lifecycle, NetlabLifecycle
 from netlab.capi.models import App, Destination, Process, Route, Space, new_guid
 from netlab.capi.recipe import vcap_application
+from netlab.capi.rollout import CANCELED, diego_guids, finish, in_flight, versions_of
 from netlab.capi.routes import mappings_changed, route_mappings
 from netlab.capi.spaces import accepted
 from netlab.protocols import bbs_pb2 as bbs
@@ -65,6 +66,7 @@ def _app(call: Call, app: App) -> dict[str, Any]:
             "start": call.link(f"{path}/actions/start", "POST"),
             "stop": call.link(f"{path}/actions/stop", "POST"),
             "restart": call.link(f"{path}/actions/restart", "POST"),
+            "deployments": call.link(f"/v3/deployments?app_guids={app.guid}"),
         },
     }
 
@@ -198,14 +200,11 @@ def restart(transaction: Transaction, app: App) -> None:
 
 def renew(transaction: Transaction, process: Process) -> None:
     """Give a process a new version: Diego makes it anew and removes what ran before, Copilot follows."""
-    old = process.diego_guid
+    old = _end_versions(transaction, process)
     process.version = new_guid()
     transaction.copilot.append(associate(process.guid, [process.diego_guid]))
     lrp = process_lrp(transaction.session, process, transaction.config)
-    transaction.diego += [
-        bbs.DesireLRPRequest(desired_lrp=lrp),
-        bbs.RemoveDesiredLRPRequest(process_guid=old),
-    ]
+    transaction.diego += [bbs.DesireLRPRequest(desired_lrp=lrp), *old]
 
 
 def start(transaction: Transaction, app: App) -> None:
@@ -213,11 +212,7 @@ def start(transaction: Transaction, app: App) -> None:
     if app.state == "STARTED":
         return
     for process in app.processes:
-        if app.directory is not None and process.command is None:
-            raise unprocessable(
-                f"App '{app.name}' cannot be started: it has a directory but process '{process.type}' "
-                "has no command. Give the process a command."
-            )
+        check_startable(process)
         process.version = new_guid()
         transaction.copilot.append(associate(process.guid, [process.diego_guid]))
         lrp = process_lrp(transaction.session, process, transaction.config)
@@ -225,13 +220,31 @@ def start(transaction: Transaction, app: App) -> None:
     app.state = "STARTED"
 
 
+def check_startable(process: Process) -> None:
+    """Raise 422 if a process has nothing to run."""
+    if process.app.directory is not None and process.command is None:
+        raise unprocessable(
+            f"App '{process.app.name}' cannot be started: it has a directory but process '{process.type}' "
+            "has no command. Give the process a command."
+        )
+
+
 def stop(transaction: Transaction, app: App) -> None:
     """Have an app's processes stopped, if they run."""
     if app.state == "STARTED":
         for process in app.processes:
             transaction.copilot.append(dissociate(process.guid))
-            transaction.diego.append(bbs.RemoveDesiredLRPRequest(process_guid=process.diego_guid))
+            transaction.diego += _end_versions(transaction, process)
         app.state = "STOPPED"
+
+
+def _end_versions(transaction: Transaction, process: Process) -> list[bbs.RemoveDesiredLRPRequest]:
+    """What takes everything of a process from Diego; a deployment that was under way is canceled."""
+    versions = versions_of(transaction.session, process)
+    deployment = in_flight(transaction.session, process.app_guid)
+    if deployment is not None and process.type == "web":
+        finish(deployment, CANCELED)
+    return [bbs.RemoveDesiredLRPRequest(process_guid=guid) for guid in diego_guids(process.guid, versions)]
 
 
 def show_env(call: Call) -> Response:

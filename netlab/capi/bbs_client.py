@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -12,6 +13,8 @@ from google.protobuf.message import DecodeError, Message
 from netlab.capi.changes import DiegoChange, RefreshRoutes
 from netlab.capi.link import Link
 from netlab.capi.recipe import LRP_DOMAIN
+from netlab.errors import MeshError
+from netlab.protocols import bbs_events
 from netlab.protocols import bbs_pb2 as bbs
 from netlab.tls import TlsFiles
 
@@ -28,16 +31,15 @@ class BbsClient(Link[DiegoChange]):
         url: str,
         tls: TlsFiles,
         state: Callable[[], list[bbs.DesiredLRP]],
-        routes_update: Callable[[str], bbs.UpdateDesiredLRPRequest | None],
+        routes_updates: Callable[[str], list[bbs.UpdateDesiredLRPRequest]],
         sync_seconds: float,
         log: logging.Logger,
     ) -> None:
         super().__init__(f"BBS at {url}", sync_seconds, log)
         self._state = state
-        self._routes_update = routes_update
-        self._http = httpx.AsyncClient(
-            base_url=url, verify=tls.client_context(), timeout=_TIMEOUT_SECONDS, trust_env=False
-        )
+        self._routes_updates = routes_updates
+        transport = httpx.AsyncHTTPTransport(verify=tls.client_context(), socket_options=bbs_events.KEEPALIVE)
+        self._http = httpx.AsyncClient(base_url=url, transport=transport, timeout=_TIMEOUT_SECONDS, trust_env=False)
 
     async def run(self) -> None:
         """Deliver until cancelled."""
@@ -60,6 +62,20 @@ class BbsClient(Link[DiegoChange]):
             raise ConnectionError(answer.error.message)
         return answer.actual_lrps
 
+    async def follow(self, changed: asyncio.Event) -> None:
+        """Set `changed` at the beginning and whenever instances change; ends with ConnectionError."""
+        timeout = httpx.Timeout(None, connect=_TIMEOUT_SECONDS)
+        body = bbs.EventsByCellId().SerializeToString()
+        try:
+            async with self._http.stream("POST", bbs_events.PATH, content=body, timeout=timeout) as reply:
+                reply.raise_for_status()
+                changed.set()
+                async for _ in bbs_events.instance_events(reply.aiter_lines()):
+                    changed.set()
+        except (httpx.HTTPError, MeshError) as error:
+            raise ConnectionError(f"events of {self._peer}: {str(error) or type(error).__name__}") from error
+        raise ConnectionError(f"{self._peer} ended the event stream")
+
     async def deliver(self, change: DiegoChange) -> None:
         """One request for one change."""
         if isinstance(change, bbs.DesireLRPRequest):
@@ -67,9 +83,10 @@ class BbsClient(Link[DiegoChange]):
         elif isinstance(change, bbs.RemoveDesiredLRPRequest):
             await self._act("/v1/desired_lrp/remove", change, bbs.Error.ResourceNotFound)
         else:
-            request = self._routes_update(change.process_guid) if isinstance(change, RefreshRoutes) else change
-            if request is not None and not await self._act("/v1/desired_lrp/update", request):
-                self.resync()
+            updates = self._routes_updates(change.process_guid) if isinstance(change, RefreshRoutes) else [change]
+            for request in updates:
+                if not await self._act("/v1/desired_lrp/update", request):
+                    self.resync()
 
     async def sync(self) -> None:
         """Compare the BBS with the database, mend the difference, and declare the domain fresh."""

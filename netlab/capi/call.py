@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -34,6 +35,19 @@ class Api:
     tokens: TokenIssuer
     copilot: CopilotLink
     diego: DiegoLink
+    deployments: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when there is something to do about a deployment."""
+
+    @contextmanager
+    def transaction(self) -> Generator[Transaction]:
+        """A transaction that commits at the end; only then Copilot and the BBS are told."""
+        with self.sessions.begin() as session:
+            transaction = Transaction(session, self.config)
+            yield transaction
+        if transaction.copilot:
+            self.copilot.put(transaction.copilot)
+        if transaction.diego:
+            self.diego.put(transaction.diego)
 
 
 @dataclass
@@ -82,16 +96,9 @@ class Call:
             link["method"] = method
         return link
 
-    @contextmanager
-    def transaction(self) -> Generator[Transaction]:
+    def transaction(self) -> AbstractContextManager[Transaction]:
         """A transaction that commits at the end; only then Copilot and the BBS are told."""
-        with self.api.sessions.begin() as session:
-            transaction = Transaction(session, self.api.config)
-            yield transaction
-        if transaction.copilot:
-            self.api.copilot.put(transaction.copilot)
-        if transaction.diego:
-            self.api.diego.put(transaction.diego)
+        return self.api.transaction()
 
     def message(self, kind: type[Message]) -> Message:
         """The body as a message of this kind; raises 400 if it is no JSON object, 422 if it is no such message."""

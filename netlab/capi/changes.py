@@ -8,6 +8,7 @@ soon as the peer answers again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -50,6 +51,9 @@ class DiegoLink(Protocol):
 
     async def actual_lrps(self, process_guid: str) -> Sequence[bbs.ActualLRP]:
         """The instances of a Diego process; raises ConnectionError if the BBS does not answer."""
+
+    async def follow(self, changed: asyncio.Event) -> None:
+        """Set `changed` at the beginning and whenever instances change; ends with ConnectionError."""
 
 
 Weights = Mapping[str, int]

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session, joinedload, sessionmaker
 
 from netlab.capi.changes import associate
 from netlab.capi.config import CapiConfig
-from netlab.capi.models import App, Destination, Domain, Process, Route, Space
+from netlab.capi.models import App, Deployment, Destination, Domain, Process, Route, Space
 from netlab.capi.recipe import Target, desired_lrp, lrp_routes
+from netlab.capi.rollout import ACTIVE, diego_guids, versions_of
 from netlab.protocols import bbs_pb2 as bbs
 from netlab.protocols import copilot_pb2 as copilot
 
@@ -82,16 +83,29 @@ def process_lrp(session: Session, process: Process, config: CapiConfig) -> bbs.D
     return desired_lrp(process, process_targets(session, process), config)
 
 
-def routes_update(sessions: sessionmaker[Session], process_guid: str) -> bbs.UpdateDesiredLRPRequest | None:
-    """The present routes of a process as an update of its LRP; None if it does not run."""
+def routes_updates(sessions: sessionmaker[Session], process_guid: str) -> list[bbs.UpdateDesiredLRPRequest]:
+    """The present routes of a process as updates of its LRPs; none if it does not run."""
     with sessions() as session:
         process = session.scalar(
             select(Process).join(Process.app).where(Process.guid == process_guid, App.state == "STARTED")
         )
         if process is None:
-            return None
-        routes = lrp_routes(process_targets(session, process), process.app.port)
-        return bbs.UpdateDesiredLRPRequest(process_guid=process.diego_guid, update=bbs.DesiredLRPUpdate(routes=routes))
+            return []
+        update = bbs.DesiredLRPUpdate(routes=lrp_routes(process_targets(session, process), process.app.port))
+        return [
+            bbs.UpdateDesiredLRPRequest(process_guid=guid, update=update)
+            for guid in diego_guids(process.guid, versions_of(session, process))
+        ]
+
+
+def replaced(session: Session) -> dict[str, dict[str, int]]:
+    """For each process of which one version replaces another: how many instances of each Diego is to run."""
+    rows = session.execute(
+        select(Process.guid, Deployment.versions)
+        .join(Process, and_(Process.app_guid == Deployment.app_guid, Process.type == "web"))
+        .where(Deployment.status_value == ACTIVE)
+    )
+    return {guid: versions for guid, versions in rows}
 
 
 def copilot_state(sessions: sessionmaker[Session], config: CapiConfig) -> copilot.BulkSyncRequest:
@@ -108,6 +122,7 @@ def copilot_state(sessions: sessionmaker[Session], config: CapiConfig) -> copilo
             if config.in_mesh(domain, internal)
         ]
         weights = route_weights(session)
+        several = replaced(session)
         started = session.execute(
             select(Process.guid, Process.version)
             .join(App, App.guid == Process.app_guid)
@@ -122,13 +137,14 @@ def copilot_state(sessions: sessionmaker[Session], config: CapiConfig) -> copilo
                 for process_guid, weight in weights.get(route.guid, {}).items()
             ],
             capi_diego_process_associations=[
-                associate(guid, [f"{guid}-{version}"]).capi_diego_process_association for guid, version in started
+                associate(guid, diego_guids(guid, several.get(guid, [version]))).capi_diego_process_association
+                for guid, version in started
             ],
         )
 
 
 def diego_state(sessions: sessionmaker[Session], config: CapiConfig) -> list[bbs.DesiredLRP]:
-    """Every started process as a desired LRP."""
+    """Every started process as a desired LRP, or several while one version of it replaces another."""
     with sessions() as session:
         processes: Sequence[Process] = session.scalars(
             select(Process)
@@ -138,11 +154,15 @@ def diego_state(sessions: sessionmaker[Session], config: CapiConfig) -> list[bbs
             .order_by(Process.position)
         ).all()
         targets = app_targets(session)
+        several = replaced(session)
         return [
             desired_lrp(
                 process,
                 [t for t in targets.get(process.app_guid, []) if t.process_type == process.type],
                 config,
+                version,
+                instances,
             )
             for process in processes
+            for version, instances in several.get(process.guid, {process.version: process.instances}).items()
         ]

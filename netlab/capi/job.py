@@ -17,7 +17,8 @@ from netlab.capi.call import Api
 from netlab.capi.config import CapiConfig
 from netlab.capi.copilot_client import CopilotClient
 from netlab.capi.database import open_database, seed
-from netlab.capi.desired import copilot_state, diego_state, routes_update
+from netlab.capi.deployer import Deployer
+from netlab.capi.desired import copilot_state, diego_state, routes_updates
 from netlab.capi.tokens import TokenIssuer
 from netlab.component import Context
 from netlab.serving import serving
@@ -43,19 +44,21 @@ async def run(context: Context) -> None:
         config.bbs_url,
         config.tls,
         partial(diego_state, sessions, config),
-        partial(routes_update, sessions),
+        partial(routes_updates, sessions),
         config.sync_seconds,
         context.log,
     )
     tokens = TokenIssuer.load(sessions, f"{config.uaa_url}/oauth/token")
-    app = make_app(Api(config, sessions, tokens, copilot, diego))
+    api = Api(config, sessions, tokens, copilot, diego)
+    app = make_app(api)
+    tasks = (copilot, diego, Deployer(api, context.log))
     try:
         async with asyncio.TaskGroup() as group:
-            links = [group.create_task(link.run()) for link in (copilot, diego)]
+            running = [group.create_task(task.run()) for task in tasks]
             async with serving(app, config.listen, config.tls.server_context(client_certificate=False)):
                 context.ready()
                 await context.stopping.wait()
-            for link in links:
-                link.cancel()
+            for each in running:
+                each.cancel()
     finally:
         engine.dispose()

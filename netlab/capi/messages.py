@@ -211,6 +211,30 @@ class ProcessScale(_Body):
     log_rate_limit_in_bytes_per_second: int | None = None
 
 
+class DeploymentRelationships(_Body):
+    """The app whose instances are replaced."""
+
+    app: ToOne
+
+
+class DeploymentOptions(_Body):
+    """How a deployment goes about it."""
+
+    max_in_flight: Annotated[int, Field(ge=1, le=INSTANCES_MAX)] | None = None
+    canary: None = None
+
+
+class DeploymentCreate(_Body):
+    """POST /v3/deployments; a droplet may be named, as clients do, and is the app's present bits whatever it says."""
+
+    relationships: DeploymentRelationships
+    strategy: str | None = None
+    options: DeploymentOptions | None = None
+    droplet: Resource | None = None
+    revision: Resource | None = None
+    metadata: Metadata | None = None
+
+
 class RouteRelationships(_Body):
     """The space and the domain of a route."""
 

@@ -28,6 +28,11 @@ def new_guid() -> str:
     return str(uuid.uuid4())
 
 
+def diego_guid(process_guid: str, version: str) -> str:
+    """The guid of one version of a process in Diego."""
+    return f"{process_guid}-{version}"
+
+
 _last_position = 0
 
 
@@ -115,6 +120,9 @@ class App(Record):
     destinations: Mapped[list[Destination]] = relationship(
         back_populates="app", cascade="all, delete-orphan", order_by="Destination.position"
     )
+    deployments: Mapped[list[Deployment]] = relationship(
+        back_populates="app", cascade="all, delete-orphan", order_by="Deployment.position"
+    )
 
     @property
     def directory(self) -> str | None:
@@ -154,7 +162,30 @@ class Process(Record):
     @property
     def diego_guid(self) -> str:
         """The process guid that Diego and Copilot's associations use."""
-        return f"{self.guid}-{self.version}"
+        return diego_guid(self.guid, self.version)
+
+
+class Deployment(Record):
+    """A rolling replacement of a web process's instances by those of another version.
+
+    While `status_value` is ACTIVE, `versions` holds how many instances of each version Diego is to run, the oldest
+    version first; `Process.version` is the one that all of them become.
+    """
+
+    __tablename__ = "deployments"
+
+    app_guid: Mapped[str] = mapped_column(ForeignKey("apps.guid"), index=True)
+    strategy: Mapped[str] = mapped_column(String(16), default="rolling")
+    max_in_flight: Mapped[int] = mapped_column(default=1)
+    status_value: Mapped[str] = mapped_column(String(16), default="ACTIVE", index=True)
+    status_reason: Mapped[str] = mapped_column(String(16), default="DEPLOYING")
+    status_changed_at: Mapped[datetime] = mapped_column(default=now)
+    healthy_at: Mapped[datetime] = mapped_column(default=now)
+    """When a new instance was last seen to run."""
+    versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    labels: Mapped[dict[str, str]] = mapped_column(default=dict)
+    annotations: Mapped[dict[str, str]] = mapped_column(default=dict)
+    app: Mapped[App] = relationship(back_populates="deployments", lazy="joined", innerjoin=True)
 
 
 class Route(Record):

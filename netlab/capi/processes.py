@@ -15,6 +15,7 @@ from netlab.capi.errors import missing, stats_unavailable, unprocessable
 from netlab.capi.listing import Listing, among
 from netlab.capi.messages import ProcessScale, ProcessUpdate
 from netlab.capi.models import App, Process, now
+from netlab.capi.rollout import diego_guids, in_flight, versions_of
 from netlab.protocols import bbs_pb2 as bbs
 
 _PROCESSES = Listing(
@@ -127,6 +128,8 @@ def scale(transaction: Transaction, process: Process, message: ProcessScale) -> 
     """Give a process another number of instances or other quotas, and tell Diego if it runs."""
     if message.log_rate_limit_in_bytes_per_second not in (None, -1):
         raise unprocessable("Log rate limit is not supported: it must be -1")
+    if process.type == "web" and in_flight(transaction.session, process.app_guid) is not None:
+        raise unprocessable("Cannot scale this process while a deployment is in flight.")
     quotas = process.memory_in_mb, process.disk_in_mb
     instances = process.instances
     if message.instances is not None:
@@ -163,19 +166,21 @@ async def stats(call: Call, app: App, process: Process) -> list[dict[str, Any]]:
         "mem_quota": process.memory_in_mb * _MEBIBYTE,
         "disk_quota": process.disk_in_mb * _MEBIBYTE,
     }
+    with call.transaction() as transaction:
+        guids = diego_guids(process.guid, versions_of(transaction.session, process))
     try:
-        lrps = await call.api.diego.actual_lrps(process.diego_guid)
+        lrps = [lrp for guid in guids for lrp in await call.api.diego.actual_lrps(guid)]
     except ConnectionError:
         raise stats_unavailable() from None
     return _stats(process.type, process.instances, quotas, lrps)
 
 
 def _stats(kind: str, instances: int, quotas: dict[str, int], lrps: Sequence[bbs.ActualLRP]) -> list[dict[str, Any]]:
-    """One entry an index; an ordinary instance goes before one that is being evacuated."""
+    """One entry an index: of several instances one that runs, and one that is to stay before one that is to go."""
     by_index: dict[int, bbs.ActualLRP] = {}
     for lrp in lrps:
         index = lrp.actual_lrp_key.index
-        if index not in by_index or lrp.presence == bbs.ActualLRP.ORDINARY:
+        if index not in by_index or _merit(lrp) >= _merit(by_index[index]):
             by_index[index] = lrp
     resources = []
     for index in range(instances):
@@ -189,6 +194,10 @@ def _stats(kind: str, instances: int, quotas: dict[str, int], lrps: Sequence[bbs
         else:
             resources.append(_running(kind, present) | quotas)
     return resources
+
+
+def _merit(lrp: bbs.ActualLRP) -> tuple[bool, bool]:
+    return lrp.state == "RUNNING", lrp.presence == bbs.ActualLRP.ORDINARY
 
 
 def _uptime(lrp: bbs.ActualLRP) -> int:

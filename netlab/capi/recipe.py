@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from netlab.capi.config import CapiConfig
-from netlab.capi.models import DEFAULT_PORT, Process
+from netlab.capi.models import DEFAULT_PORT, Process, diego_guid
 from netlab.protocols import bbs_pb2 as bbs
 
 LRP_DOMAIN = "cf-apps"
@@ -67,14 +67,24 @@ def lrp_routes(targets: Iterable[Target], default_port: int) -> bbs.ProtoRoutes:
     )
 
 
-def desired_lrp(process: Process, targets: Sequence[Target], config: CapiConfig) -> bbs.DesiredLRP:
-    """A process, with the routes that lead to it, as Diego is asked to run it."""
+def desired_lrp(
+    process: Process,
+    targets: Sequence[Target],
+    config: CapiConfig,
+    version: str | None = None,
+    instances: int | None = None,
+) -> bbs.DesiredLRP:
+    """A process, with the routes that lead to it, as Diego is asked to run it.
+
+    By default all instances are of its present version; while one version replaces another there is an LRP for each.
+    """
     app = process.app
+    version = process.version if version is None else version
     container_ports = ports(process, targets)
     command = process.command
     environment = [
         bbs.EnvironmentVariable(name=name, value=value)
-        for name, value in _environment(process, targets, container_ports[0], config).items()
+        for name, value in _environment(process, targets, container_ports[0], config, version).items()
     ]
     action = bbs.RunAction(
         path=DEMO_PROGRAM if command is None else "/bin/sh",
@@ -87,10 +97,10 @@ def desired_lrp(process: Process, targets: Sequence[Target], config: CapiConfig)
     )
     organization = app.space.organization
     return bbs.DesiredLRP(
-        process_guid=process.diego_guid,
+        process_guid=diego_guid(process.guid, version),
         domain=LRP_DOMAIN,
         root_fs="preloaded:netlab",
-        instances=process.instances,
+        instances=process.instances if instances is None else instances,
         environment_variables=[bbs.EnvironmentVariable(name="LANG", value="C.UTF-8")],
         action=bbs.Action(run_action=action),
         disk_mb=process.disk_in_mb,
@@ -124,10 +134,14 @@ def desired_lrp(process: Process, targets: Sequence[Target], config: CapiConfig)
     )
 
 
-def _environment(process: Process, targets: Iterable[Target], port: int, config: CapiConfig) -> dict[str, str]:
+def _environment(
+    process: Process, targets: Iterable[Target], port: int, config: CapiConfig, version: str
+) -> dict[str, str]:
+    application = vcap_application(process, targets, config)
+    application |= {"version": version, "application_version": version}
     return {
         **process.app.environment,
-        "VCAP_APPLICATION": json.dumps(vcap_application(process, targets, config)),
+        "VCAP_APPLICATION": json.dumps(application),
         "VCAP_SERVICES": "{}",
         "MEMORY_LIMIT": f"{process.memory_in_mb}m",
         "PORT": str(port),

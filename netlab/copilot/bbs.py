@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,37 +14,13 @@ import httpx
 from google.protobuf.message import DecodeError, Message
 
 from netlab.errors import MeshError
+from netlab.protocols import bbs_events
 from netlab.protocols import bbs_pb2 as bbs
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 _PROTOBUF: Final = {"content-type": "application/x-protobuf"}
-# A BBS whose machine vanished sends nothing, not even a reset; the kernel's probes tell after about 10 s.
-_KEEPALIVE: Final = [
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 4),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-]
-EVENTS: Final[dict[str, type[Message]]] = {
-    "actual_lrp_instance_created": bbs.ActualLRPInstanceCreatedEvent,
-    "actual_lrp_instance_changed": bbs.ActualLRPInstanceChangedEvent,
-    "actual_lrp_instance_removed": bbs.ActualLRPInstanceRemovedEvent,
-    "actual_lrp_crashed": bbs.ActualLRPCrashedEvent,
-}
-"""The events that are of use here; the stream also carries those of desired LRPs."""
-
-
-def parse_event(name: str, data: str) -> Message | None:
-    """The event of an SSE `event` name and its base64 `data`; None for one of no use here. Raises MeshError."""
-    kind = EVENTS.get(name)
-    if kind is None:
-        return None
-    try:
-        return kind.FromString(base64.b64decode(data, validate=True))
-    except (binascii.Error, DecodeError) as error:
-        raise MeshError(f"the BBS sent a {name} event that cannot be read: {error}") from error
 
 
 class BbsClient:
@@ -60,7 +33,7 @@ class BbsClient:
             headers=_PROTOBUF,
             timeout=httpx.Timeout(10.0, connect=2.0),
             trust_env=False,  # the lab is its own world: no proxy of the machine stands in it
-            transport=httpx.AsyncHTTPTransport(verify=tls, socket_options=_KEEPALIVE),
+            transport=httpx.AsyncHTTPTransport(verify=tls, socket_options=bbs_events.KEEPALIVE),
         )
 
     async def __aenter__(self) -> Self:
@@ -92,29 +65,16 @@ class BbsClient:
         body = bbs.EventsByCellId().SerializeToString()
         timeout = httpx.Timeout(None, connect=2.0)
         try:
-            async with self._client.stream(
-                "POST", "/v1/events/lrp_instances.r1", content=body, timeout=timeout
-            ) as reply:
+            async with self._client.stream("POST", bbs_events.PATH, content=body, timeout=timeout) as reply:
                 reply.raise_for_status()
                 yield self._events(reply)
         except httpx.HTTPError as error:
             raise self._error("subscribe to events", error) from error
 
     async def _events(self, reply: httpx.Response) -> AsyncIterator[Message]:
-        name = data = ""
         try:
-            async for line in reply.aiter_lines():
-                field, _, value = line.partition(":")
-                value = value.removeprefix(" ")
-                if field == "event":
-                    name = value
-                elif field == "data":
-                    data += value
-                elif not line:
-                    event = parse_event(name, data)
-                    name = data = ""
-                    if event is not None:
-                        yield event
+            async for event in bbs_events.instance_events(reply.aiter_lines()):
+                yield event
         except httpx.HTTPError as error:
             raise self._error("follow events", error) from error
         raise MeshError(f"the BBS at {self._url} ended the event stream")

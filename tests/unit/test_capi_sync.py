@@ -8,7 +8,7 @@ import pytest
 
 from netlab.capi.bbs_client import differences
 from netlab.capi.changes import mapping_changes
-from netlab.capi.desired import copilot_state, diego_state, routes_update
+from netlab.capi.desired import copilot_state, diego_state, routes_updates
 from netlab.capi.link import Link
 from netlab.capi.weights import rescale
 from netlab.protocols import bbs_pb2 as bbs
@@ -73,7 +73,7 @@ def test_the_bbs_is_repaired(bench):
     guid = app["guid"]
     bench.map(bench.make_route("x"), app)
     bench.map(bench.make_route("i", domain="apps.internal"), app)
-    assert routes_update(bench.sessions, guid) is None
+    assert routes_updates(bench.sessions, guid) == []
     bench.post(f"/v3/apps/{guid}/actions/start")
     (desire,) = bench.diego.take()
     wanted = diego_state(bench.sessions, bench.config)
@@ -87,7 +87,7 @@ def test_the_bbs_is_repaired(bench):
     update, remove = differences([fewer, stranger], wanted)
     assert (update.process_guid, update.update.instances) == (wanted[0].process_guid, 1)
     assert remove == bbs.RemoveDesiredLRPRequest(process_guid="stranger")
-    update = routes_update(bench.sessions, guid)
+    (update,) = routes_updates(bench.sessions, guid)
     assert update.update.routes == wanted[0].routes
     assert not update.update.HasField("instances")
 

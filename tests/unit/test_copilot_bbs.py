@@ -5,13 +5,13 @@ import logging
 
 import pytest
 
-from netlab.copilot.bbs import parse_event
 from netlab.copilot.model import HostKey, Route
 from netlab.copilot.persistence import StateFile
 from netlab.copilot.state import State
 from netlab.copilot.watcher import apply_event
 from netlab.errors import MeshError
 from netlab.protocols import bbs_pb2 as bbs
+from netlab.protocols.bbs_events import parse_event
 
 LOG = logging.getLogger("test")
 
