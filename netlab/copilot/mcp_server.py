@@ -40,7 +40,8 @@ class ResourceSource(mcp_pb2_grpc.ResourceSourceServicer):
                 while not reader.done():
                     await wake.wait()
                     wake.clear()
-                    for response in session.responses():
+                    # All of them before the first is sent: the snapshot may change meanwhile.
+                    for response in list(session.responses()):
                         yield response
                 try:
                     reader.result()

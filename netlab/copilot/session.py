@@ -2,6 +2,10 @@
 
 The rules: one initial request per collection, at most one response outstanding per collection, a request whose
 nonce is not the outstanding one is stale, and what was refused is not sent again before it changed.
+
+Beyond them, changes of several collections belong together: a VirtualService that leads to another app is of no use
+before the ServiceEntry that has the app's endpoints. So no change is sent while one is outstanding in any
+collection, and then those of all collections are sent at once.
 """
 
 from __future__ import annotations
@@ -69,10 +73,13 @@ class SourceSession:
 
     def responses(self) -> Iterator[mcp.Resources]:
         """What may be sent now; each response yielded counts as sent."""
+        unanswered = any(watch.pending_nonce for watch in self._watches.values())
         # A copy: the sink may ask for another collection while a response is being sent.
         for name, watch in list(self._watches.items()):
             collection = self.snapshot.collections[name]
             if watch.pending_nonce or watch.answered_revision == collection.revision:
+                continue
+            if unanswered and watch.acked_revision is not None:
                 continue
             self._nonce += 1
             response = self._response(name, watch)

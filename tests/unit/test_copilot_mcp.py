@@ -85,6 +85,27 @@ def test_one_response_outstanding_and_changes_coalesce():
     assert list(session.responses()) == []
 
 
+def test_changes_of_several_collections_are_sent_together():
+    snapshot = Snapshot()
+    session = SourceSession(snapshot)
+    other = collections.VIRTUAL_SERVICES
+
+    def answer(response):
+        session.receive(mcp.RequestResources(collection=response.collection, response_nonce=response.nonce))
+
+    session.receive(ask())
+    session.receive(mcp.RequestResources(collection=other))
+    for response in list(session.responses()):
+        answer(response)
+    put(snapshot, "a", 1)
+    (first,) = session.responses()
+    snapshot.collections[other].put("v", istio.VirtualService(hosts=["h"]), stamp(1))
+    put(snapshot, "a", 2)
+    assert list(session.responses()) == []
+    answer(first)
+    assert {response.collection for response in session.responses()} == {NAME, other}
+
+
 def test_a_refused_response_is_not_sent_again_until_it_changes():
     snapshot = Snapshot()
     put(snapshot, "a", 1)
