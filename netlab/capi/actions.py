@@ -127,6 +127,23 @@ async def restart(client: CapiClient, *, name: str, timeout: float = START_SECON
     return await _act(client, name, "restart", timeout)
 
 
+async def restart_rolling(
+    client: CapiClient, *, name: str, max_in_flight: int = 1, timeout: float = START_SECONDS
+) -> dict[str, Any]:
+    """Replace an app's instances by new ones while it serves; raises MeshError if the new ones do not come up."""
+    app = await lookup.app_named(client, name)
+    body = {
+        "relationships": {"app": {"data": {"guid": app["guid"]}}},
+        "strategy": "rolling",
+        "options": {"max_in_flight": max_in_flight},
+    }
+    deployment = await client.post("/v3/deployments", body)
+    await waiting.wait_deployed(client, deployment["guid"], name, timeout)
+    if app["state"] != "STARTED":
+        await waiting.wait_running(client, app["guid"], name, timeout)
+    return {"name": name, "guid": app["guid"], "state": "STARTED", "deployment": deployment["guid"]}
+
+
 async def stop(client: CapiClient, *, name: str) -> dict[str, Any]:
     """Stop an app."""
     return await _act(client, name, "stop", None)

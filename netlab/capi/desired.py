@@ -105,7 +105,7 @@ def replaced(session: Session) -> dict[str, dict[str, int]]:
         .join(Process, and_(Process.app_guid == Deployment.app_guid, Process.type == "web"))
         .where(Deployment.status_value == ACTIVE)
     )
-    return {guid: versions for guid, versions in rows}
+    return {row.guid: row.versions for row in rows}
 
 
 def copilot_state(sessions: sessionmaker[Session], config: CapiConfig) -> copilot.BulkSyncRequest:

@@ -16,6 +16,7 @@ _ACTIONS: Mapping[str, Callable[..., Awaitable[Any]]] = {
     "start": actions.start,
     "stop": actions.stop,
     "restart": actions.restart,
+    "restart_rolling": actions.restart_rolling,
     "delete": actions.delete_app,
     "routes": actions.routes,
     "map_route": actions.map_route,

@@ -35,6 +35,27 @@ async def wait_running(client: CapiClient, process_guid: str, name: str, timeout
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
+async def wait_deployed(client: CapiClient, deployment_guid: str, name: str, timeout: float) -> None:
+    """Return once a deployment is over; raises MeshError if it was given up, or halts for `timeout` seconds."""
+    begun = time.monotonic()
+    pause = _FIRST_PAUSE
+    while True:
+        deployment = await client.get(f"/v3/deployments/{deployment_guid}")
+        status = deployment["status"]
+        if status["value"] == "FINALIZED":
+            break
+        if time.monotonic() - begun > timeout:
+            raise MeshError(
+                f"app {name}: its new instances do not all run after {timeout:g} s; the old ones serve on",
+                hint=f"netlab curl -X POST /v3/deployments/{deployment_guid}/actions/cancel goes back",
+                app=name,
+            )
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+    if status["reason"] != "DEPLOYED":
+        raise MeshError(f"app {name}: the deployment was {status['reason'].lower()}", app=name)
+
+
 async def _stats(client: CapiClient, process_guid: str) -> list[dict[str, Any]]:
     try:
         document = await client.get(f"/v3/processes/{process_guid}/stats")
