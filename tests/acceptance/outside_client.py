@@ -8,7 +8,6 @@ be, and leaves neither app nor route. Whatever it changes it looks for through t
 
 from __future__ import annotations
 
-import collections
 import json
 import sys
 import tempfile
@@ -80,9 +79,7 @@ class Person:
 
     def share(self, host: str, body: str, times: int) -> float:
         """What part of so many answers is this one."""
-        counts = collections.Counter(self.get(host) for _ in range(times))
-        assert {status for status, _ in counts} == {200}, counts
-        return counts[200, body] / times
+        return sum(self.get(host) == (200, body) for _ in range(times)) / times
 
 
 @contextmanager
@@ -155,6 +152,7 @@ def version_3(person: Person) -> None:
     cf.patch(destinations, json={"destinations": weights})
     # Five standard deviations to each side, and far from an even share.
     person.until(lambda: person.share("three", "third 0", 200), lambda share: 0.06 < share < 0.34)
+    person.until_seen("three", {"third 0", "fourth 0"})
     with refused(422, code=10008, title="CF-UnprocessableEntity"):
         cf.patch(destinations, json={"destinations": [weights[0]]})
     cf.patch(destinations, json={"destinations": [{"app": {"guid": fourth["guid"]}}]})
