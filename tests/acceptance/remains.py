@@ -78,7 +78,7 @@ def _namespaces(lab: Lab, paths: LabPaths, records: list[dict[str, Any]]) -> set
 
 def _names(paths: LabPaths, records: list[dict[str, Any]]) -> set[str]:
     """Who holds a name; a container whose name was taken has a bit of its guid in it, and no file."""
-    held = {path.read_text() for path in paths.containers.glob("*.name")}
+    held = {path.readlink().name for path in paths.containers.glob("*.name")}
     guids = {record["instance_guid"]: record["node"] for record in records}
     return held | {guid for guid, node in guids.items() if node.endswith(f"-{guid[:4]}")}
 

@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from netlab.diego.rep.config import RepConfig
 from netlab.diego.rep.plan import ContainerNet, container_plan, mac
 from netlab.diego.rep.pool import Pool
 from netlab.diego.rep.recipe import HttpCheck, PortPair, TcpCheck, environment, node_name, of_desired
 from netlab.diego.rep.record import ContainerState, Record, read_all
+from netlab.diego.rep.workshop import Workshop
+from netlab.envoy.bootstrap import sidecar_bootstrap
+from netlab.kernel.iptc_backend import IptcBackend
 from netlab.kernel.ops import AddAddress, AddNeighbour, AddRoute, CreateVeth
 from netlab.protocols import bbs_pb2 as pb
+from netlab.tls import TlsFiles
 
 GUID = "5e5d22c3-5d5a-4f51-b8a3-9f3d1c9d8a01"
 
@@ -234,3 +239,40 @@ def test_records_are_read_by_the_rep_of_their_cell(tmp_path: Path, caplog: pytes
     ours.remove(tmp_path)
     ours.remove(tmp_path)
     assert list(read_all(tmp_path, "cell-1", logging.getLogger("test"))) == []
+
+
+def workshop(run_dir: Path, cell: str) -> Workshop:
+    config = RepConfig(
+        cell_id=cell,
+        lab="lab",
+        run_dir=run_dir,
+        namespace=f"lab-{cell}",
+        cell_address="10.0.2.1",
+        overlay_network="10.255.0.0/16",
+        overlay_subnet="10.255.1.0/24",
+        listen="10.0.2.1:1801",
+        tls=TlsFiles.of(run_dir, "rep"),
+        bbs_url="https://10.0.0.11:8889",
+        pilot_address="10.0.0.12:15010",
+        envoy_binary=run_dir / "envoy",
+    )
+    return Workshop(config, IptcBackend(), sidecar_bootstrap, logging.getLogger("test"))
+
+
+def test_a_name_is_its_containers_until_that_is_gone(tmp_path: Path) -> None:
+    wanted = of_desired(pb.DesiredLRP(process_guid="web-1", domain="cf-apps"))
+    ours, theirs = workshop(tmp_path, "cell-1"), workshop(tmp_path, "cell-2")
+
+    def reserve(cell: Workshop, guid: str) -> Record:
+        return cell.reserve(wanted, guid, 0, "cf-apps", "10.255.1.2")
+
+    first = reserve(ours, "aaaa-1")
+    assert reserve(theirs, "bbbb-2").node == f"{first.node}-bbbb"
+    ours.release_names()
+    assert reserve(ours, "cccc-3").node == f"{first.node}-cccc"
+    # A rep that is killed before it has written the record leaves the name, which no container has.
+    first.remove(ours.config.containers)
+    theirs.release_names()
+    assert reserve(theirs, "dddd-4").node == f"{first.node}-dddd"
+    ours.release_names()
+    assert reserve(theirs, "eeee-5").node == first.node

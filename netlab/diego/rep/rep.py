@@ -84,6 +84,7 @@ class Rep:
 
     def adopt(self) -> None:
         """Go on with the containers that an earlier rep of this cell left running, and take down the rest."""
+        self._workshop.release_names()
         for record in read_all(self.config.containers, self.config.cell_id, self._log):
             namespace = Path(record.namespace_path)
             app, sidecar = adopt(record.app_pid, namespace), adopt(record.sidecar_pid, namespace)

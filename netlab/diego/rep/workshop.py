@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -123,10 +124,10 @@ class Workshop:
     def _claim_name(self, name: str, guid: str) -> str:
         """The container's name, or that with a bit of its guid if somebody has it: a VM, or its own predecessor."""
         if not netns.exists(f"{self.config.lab}-{name}", self.config.namespaces):
+            # Two cells may want one name at the same moment, and making a namespace twice is no error; a symlink is
+            # made with what it says or not at all.
             try:
-                # Two cells may want one name at the same moment, and making a namespace twice is no error.
-                with open(self._name_file(name), "x") as file:
-                    file.write(guid)
+                self._name_file(name).symlink_to(self._holder(guid))
             except FileExistsError:
                 pass
             else:
@@ -136,10 +137,21 @@ class Workshop:
     def _name_file(self, name: str) -> Path:
         return self.config.containers / f"{name}.name"
 
+    def _holder(self, guid: str) -> str:
+        return f"{self.config.cell_id}/{guid}"
+
     def _release_name(self, record: Record) -> None:
         path = self._name_file(record.node)
-        if path.exists() and path.read_text() == record.handle:
+        if path.is_symlink() and os.readlink(path) == self._holder(record.handle):
             path.unlink()
+
+    def release_names(self) -> None:
+        """Take back the names of this cell's containers that have no record: their rep ended before it wrote one."""
+        for path in self.config.containers.glob("*.name"):
+            with contextlib.suppress(FileNotFoundError):
+                cell, _, guid = os.readlink(path).partition("/")
+                if cell == self.config.cell_id and not (self.config.containers / f"{guid}.json").exists():
+                    path.unlink()
 
     async def furnish(self, record: Record, recipe: Recipe) -> None:
         """Fill the container's folder: the app's bits, and the sidecar's bootstrap."""
