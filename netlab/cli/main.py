@@ -21,6 +21,8 @@ COMMANDS = {
     "logs": ("netlab.cli.inspect", "Show the logs of a node's jobs or of an app."),
     "job": ("netlab.cli.inspect", "Stop, start, restart or kill one job of a node."),
     "trace": ("netlab.cli.trace", "Send one request and prove the path it took."),
+    "proxy-status": ("netlab.cli.proxies", "Show whether each Envoy has what Pilot sent it."),
+    "proxy-config": ("netlab.cli.proxies", "Show the listeners, routes, clusters or endpoints of an Envoy."),
     "push": ("netlab.cli.apps", "Push an app, or change one."),
     "apps": ("netlab.cli.apps", "List the apps."),
     "scale": ("netlab.cli.apps", "Change an app's number of instances."),

@@ -75,6 +75,11 @@ class Admin:
         dump: dict[str, Any] = json.loads(await self.get(target, timeout=30.0))
         return dump
 
+    async def cluster_statuses(self) -> dict[str, Any]:
+        """The clusters with their endpoints as Envoy sees them now: envoy.admin.v3.Clusters, as JSON."""
+        statuses: dict[str, Any] = json.loads(await self.get("/clusters?format=json", timeout=30.0))
+        return statuses
+
     async def _request(self, method: str, target: str, timeout: float) -> tuple[int, bytes]:
         try:
             return await asyncio.wait_for(self._exchange(method, target), timeout)

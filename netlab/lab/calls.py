@@ -47,6 +47,13 @@ def capi(lab: str | None, params: dict[str, Any]) -> Any:
     return call(name, {**request, "params": {**state.read(name)["capi"], **params}})
 
 
+def proxies(lab: str | None, action: str, **params: str) -> Any:
+    """Ask Pilot and the Envoys; see netlab.proxies.task for the actions and their answers."""
+    name = state.choose(lab)
+    params = {"action": action, "pilot": state.read(name)["pilot"], **params}
+    return task(name, "netlab.proxies.task", params, node="control")
+
+
 def target(lab: str | None) -> dict[str, str]:
     """How a client of its own reaches CAPI and UAA, from which node, and where it may push to."""
     name = state.choose(lab)

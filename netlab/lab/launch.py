@@ -112,6 +112,7 @@ def _state(topology: Topology, file: Path | None, paths: LabPaths, group: Path) 
         "nodes": _nodes(topology, where, paths, group),
         "vip": where.vip,
         "domains": list(topology.istio_domains),
+        "pilot": f"{where.control}:{mesh.PILOT_HTTP}",
         "capi": {
             "api": f"https://api.{topology.system_domain}",
             "connect": f"{where.system_vip}:{mesh.CAPI}",

@@ -50,6 +50,8 @@ class LabState(TypedDict):
     nodes: dict[str, NodeState]
     vip: str
     domains: list[str]
+    pilot: str
+    """Where Pilot's pages are, `ip:port`."""
     capi: CapiState
 
 

@@ -29,6 +29,13 @@ def application(store: Store, hub: Hub, is_ready: asyncio.Event) -> Starlette:
         proxies = sorted(hub.connections, key=lambda c: (c.proxy.kind, c.proxy.node_id))
         return JSONResponse([_status(connection) for connection in proxies])
 
+    async def resourcez(request: Request) -> Response:
+        wanted = request.query_params.get("proxyID", "")
+        for connection in hub.connections:
+            if connection.proxy.node_id == wanted:
+                return JSONResponse(connection.session.wanted_versions())
+        return PlainTextResponse(f"no proxy {wanted!r} is connected\n", status_code=404)
+
     async def configz(_request: Request) -> Response:
         return JSONResponse(config_as_json(store))
 
@@ -36,6 +43,7 @@ def application(store: Store, hub: Hub, is_ready: asyncio.Event) -> Starlette:
         routes=[
             Route("/ready", ready),
             Route("/debug/syncz", syncz),
+            Route("/debug/resourcez", resourcez),
             Route("/debug/configz", configz),
         ]
     )

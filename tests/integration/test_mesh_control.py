@@ -94,7 +94,7 @@ def test_a_sidecar_gets_its_own_ports_and_no_route_change(tmp_path):
                 (before,) = (await m.page("/debug/syncz")).json()
                 assert before["type"] == "sidecar"
                 assert before["lds_sent"] == before["lds_acked"] != ""
-                assert not before["last_error"]
+                assert not before["errors"]
                 await m.push()
                 configz = await m.page("/debug/configz")
                 while f"copilot-service-for-{HOST}" not in configz.text:

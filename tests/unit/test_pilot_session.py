@@ -84,7 +84,7 @@ def test_a_start():
     assert client.push() == []
     status = client.session.status()
     assert status["cds_sent"] == status["cds_acked"] == "1"
-    assert status["last_error"] == ""
+    assert status["errors"] == {}
 
 
 def test_a_first_request_is_answered_even_with_nothing():
@@ -160,12 +160,12 @@ def test_a_refusal_is_remembered_and_not_repeated():
     client.connect()
     v.update({LISTENER: {"l": b"bad"}}, {})
     client.push(refuse="malformed")
-    assert client.session.status()["last_error"] == "lds: malformed"
+    assert client.session.status()["errors"] == {"lds": "malformed"}
     assert client.session.status()["lds_acked"] != client.session.status()["lds_sent"]
     assert client.push() == []
     v.update({LISTENER: {"l": b"good"}}, {})
     client.push()
-    assert client.session.status()["last_error"] == ""
+    assert client.session.status()["errors"] == {}
 
 
 def test_stale_nonces_mean_nothing():

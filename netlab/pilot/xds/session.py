@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from envoy.service.discovery.v3 import discovery_pb2
 
@@ -199,14 +200,20 @@ class DeltaSession:
         s.bytes_sent += len(response)
         return response
 
-    def status(self) -> dict[str, str]:
-        """Nonces sent and accepted by type, and the last error, as `/debug/syncz` shows them."""
-        found: dict[str, str] = {}
-        errors = []
+    def status(self) -> dict[str, Any]:
+        """Nonces sent and accepted by type, and why what was refused was, as `/debug/syncz` shows them."""
+        found: dict[str, Any] = {}
         for type_url, s in self.subscriptions.items():
             found[f"{SHORT[type_url]}_sent"] = s.sent
             found[f"{SHORT[type_url]}_acked"] = s.acked
-            if s.error:
-                errors.append(f"{SHORT[type_url]}: {s.error}")
-        found["last_error"] = "; ".join(errors)
+        found["errors"] = {SHORT[type_url]: s.error for type_url, s in self.subscriptions.items() if s.error}
         return found
+
+    def wanted_versions(self) -> dict[str, dict[str, str]]:
+        """The version of each resource that the proxy should have, by type and name."""
+        return {
+            SHORT[type_url]: {
+                r.name: r.version for r in self.view.tables[type_url].resources.values() if s.wants(r.name)
+            }
+            for type_url, s in self.subscriptions.items()
+        }
