@@ -184,6 +184,7 @@ class HealthCheckData(_Body):
 
     timeout: Seconds | None = None
     invocation_timeout: Seconds | None = None
+    interval: Seconds | None = None
     endpoint: str | None = None
 
 

@@ -46,7 +46,7 @@ def _find(call: Call, transaction: Transaction) -> Process:
 
 def _process(call: Call, process: Process) -> dict[str, Any]:
     path = f"/v3/processes/{process.guid}"
-    check = {"timeout": None, "invocation_timeout": None, **process.health_check_data}
+    check = {"timeout": None, "invocation_timeout": None, "interval": None, **process.health_check_data}
     return {
         **common(process),
         "type": process.type,

@@ -176,11 +176,13 @@ def _check(process: Process, port: int) -> bbs.CheckDefinition:
     checks: Iterable[bbs.Check] = ()
     data = process.health_check_data
     wait_ms = 1000 * int(data.get("invocation_timeout") or 1)
+    interval_ms = 1000 * int(data.get("interval") or 0)
     if process.health_check_type == "port":
-        checks = [bbs.Check(tcp_check=bbs.TCPCheck(port=port, connect_timeout_ms=wait_ms))]
+        checks = [bbs.Check(tcp_check=bbs.TCPCheck(port=port, connect_timeout_ms=wait_ms, interval_ms=interval_ms))]
     elif process.health_check_type == "http":
         path = str(data.get("endpoint") or "/")
-        checks = [bbs.Check(http_check=bbs.HTTPCheck(port=port, path=path, request_timeout_ms=wait_ms))]
+        check = bbs.HTTPCheck(port=port, path=path, request_timeout_ms=wait_ms, interval_ms=interval_ms)
+        checks = [bbs.Check(http_check=check)]
     return bbs.CheckDefinition(checks=checks, log_source="HEALTH")
 
 

@@ -1346,17 +1346,20 @@ class TCPCheck(_message.Message):
 
     PORT_FIELD_NUMBER: _builtins.int
     CONNECT_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    INTERVAL_MS_FIELD_NUMBER: _builtins.int
     port: _builtins.int
     connect_timeout_ms: _builtins.int
+    interval_ms: _builtins.int
     def __init__(
         self,
         *,
         port: _builtins.int = ...,
         connect_timeout_ms: _builtins.int = ...,
+        interval_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_timeout_ms", b"connect_timeout_ms", "port", b"port"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_timeout_ms", b"connect_timeout_ms", "interval_ms", b"interval_ms", "port", b"port"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1369,19 +1372,22 @@ class HTTPCheck(_message.Message):
     PORT_FIELD_NUMBER: _builtins.int
     REQUEST_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
+    INTERVAL_MS_FIELD_NUMBER: _builtins.int
     port: _builtins.int
     request_timeout_ms: _builtins.int
     path: _builtins.str
+    interval_ms: _builtins.int
     def __init__(
         self,
         *,
         port: _builtins.int = ...,
         request_timeout_ms: _builtins.int = ...,
         path: _builtins.str = ...,
+        interval_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "port", b"port", "request_timeout_ms", b"request_timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interval_ms", b"interval_ms", "path", b"path", "port", b"port", "request_timeout_ms", b"request_timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -41,7 +41,9 @@ class RepConfig(BaseModel):
     grace_seconds: float = 10.0
     """Between SIGTERM and SIGKILL."""
     drain_seconds: float = 0.2
-    """Between the news that an instance goes and its SIGTERM: routers that have yet to hear it still reach it."""
+    """At least so long between the news that an instance goes and its SIGTERM: some router may yet connect anew."""
+    drain_limit_seconds: float = 10.0
+    """At most so long, even if somebody keeps a connection to it."""
     parallel_starts: int = 8
     """How many containers may be on their way up at once; more would only get in each other's way."""
     memory_mb: int = 1 << 20

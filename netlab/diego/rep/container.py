@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from netlab.diego.bbs_client import BbsClient, BbsRefusedError, BbsUnreachableError
 from netlab.diego.messages import LRP
 from netlab.diego.rep import health, recipe
+from netlab.diego.rep.drain import outside_connections
 from netlab.diego.rep.plan import SIDECAR_PORT
 from netlab.diego.rep.processes import Watched, describe
 from netlab.diego.rep.recipe import HttpCheck, Recipe, TcpCheck
@@ -23,6 +24,12 @@ from netlab.protocols import bbs_pb2
 HEARD_SECONDS = 0.5
 """How long a stop waits for the BBS to take note before it goes on without."""
 KILL_SECONDS = 5.0
+DRAIN_PAUSE = 0.05
+"""Seconds between two looks at who is still connected."""
+CRASH_DRAIN_SECONDS = 1.0
+"""How long the sidecar of an instance that crashed may go on telling those who did not hear yet."""
+ASK_AGAIN_SECONDS = 1.0
+"""After the BBS did not say how an instance is to be checked."""
 SLOT_SECONDS = 1.0
 """How long a container that does not answer yet counts as one of those that are being started."""
 _Result = TypeVar("_Result")
@@ -75,7 +82,7 @@ class Container:
     async def live_on(self, record: Record, app: Watched, sidecar: Watched) -> None:
         """The rest of the life of a container that an earlier rep began."""
         self.record, self._app, self._sidecar = record, app, sidecar
-        await self._until_end(self._serve(record))
+        await self._until_end(self._serve(record, None))
 
     async def give_up(self, record: Record, app: Watched | None, sidecar: Watched | None) -> None:
         """The end of a container that an earlier rep began and that cannot go on."""
@@ -102,8 +109,7 @@ class Container:
             await self._end()
         except (NetlabError, OSError) as error:
             self._log.warning("%s crashed: %s", self.lrp, error)
-            await self._take_down()
-            await self._report_crash(str(error))
+            await self._crash(str(error))
 
     async def _begin(self, wanted: Recipe) -> None:
         healthy: asyncio.Task[None] | None = None
@@ -119,7 +125,7 @@ class Container:
         finally:
             if healthy is not None:
                 healthy.cancel()
-        await self._serve(record)
+        await self._serve(record, wanted)
 
     async def _make(self, wanted: Recipe) -> Record:
         """The container with both processes, which need not answer yet."""
@@ -134,12 +140,34 @@ class Container:
         record.write(workshop.config.containers)
         return record
 
-    async def _serve(self, record: Record) -> None:
+    async def _serve(self, record: Record, wanted: Recipe | None) -> None:
         await self._while_alive(self._bbs.start(self._key, self._instance, net_info(record)))
         record.state = ContainerState.RUNNING
         record.write(self._workshop.config.containers)
         self._log.info("%s serves at %s:%d", record.node, record.cell_address, record.host_port)
-        await self._while_alive(asyncio.Event().wait())
+        await self._while_alive(self._until_unhealthy(record, wanted))
+
+    async def _until_unhealthy(self, record: Record, wanted: Recipe | None) -> None:
+        """Check the app for as long as it serves; raises ContainerFailedError once it does not answer as it should."""
+        while wanted is None:
+            # An earlier rep made the container.
+            try:
+                wanted = recipe.of_desired(await self._bbs.desired(self.lrp.process_guid))
+            except (BbsRefusedError, BbsUnreachableError):
+                await asyncio.sleep(ASK_AGAIN_SECONDS)
+        namespace = Path(record.namespace_path)
+        checks = [
+            asyncio.create_task(health.until_unhealthy(namespace, record.address, check)) for check in wanted.checks
+        ]
+        if not checks:  # of a process only its end counts
+            await asyncio.Event().wait()
+        try:
+            failed, _ = await asyncio.wait(checks, return_when=asyncio.FIRST_COMPLETED)
+            reason = failed.pop().result()
+            raise ContainerFailedError(f"Instance became unhealthy: Liveness check unsuccessful: {reason}")
+        finally:
+            for check in checks:
+                check.cancel()
 
     async def _until_healthy(self, record: Record, wanted: Recipe) -> None:
         namespace = Path(record.namespace_path)
@@ -186,13 +214,51 @@ class Container:
             self.record.state = ContainerState.STOPPING
             self.record.write(self._workshop.config.containers)
         if served:
-            await asyncio.wait({removal}, timeout=HEARD_SECONDS)
-            await asyncio.sleep(self._workshop.config.drain_seconds)
+            await self._drained(removal, self._workshop.config.drain_limit_seconds)
         if self._app is not None:
             self._app.signal(signal.SIGTERM)
             await asyncio.wait({self._app.exited}, timeout=self._workshop.config.grace_seconds)
         await self._take_down()
         await removal
+
+    async def _crash(self, reason: str) -> None:
+        """End as one that cannot go on: out of the routes first, then the rest.
+
+        Its sidecar stays for a moment: it answers 503 at once to those who have yet to hear, and they ask another.
+        """
+        served = self.running
+        self.stop()  # a successor may be placed on this cell
+        if self.record is not None:
+            self.record.state = ContainerState.STOPPING
+            # Its successor is about to come, and is to be found under its name.
+            self._workshop.rename(self.record)
+        report = asyncio.create_task(self._report_crash(reason))
+        if served:
+            await self._drained(report, CRASH_DRAIN_SECONDS)
+        await self._take_down()
+        await report
+
+    async def _drained(self, report: asyncio.Task[None], limit: float) -> None:
+        """Return when nobody is connected to the instance any more who was told by `report` to go elsewhere.
+
+        At the latest after `limit` seconds, or when the sidecar has ended.
+        """
+        assert self.record is not None
+        assert self._sidecar is not None
+        config = self._workshop.config
+        await asyncio.wait({report}, timeout=HEARD_SECONDS)
+        ports = {SIDECAR_PORT, *(pair.app_port for pair in self.record.ports)}
+        deadline = asyncio.get_running_loop().time() + limit
+        pause = min(config.drain_seconds, limit)
+        while not self._sidecar.exited.done():
+            await asyncio.wait({self._sidecar.exited}, timeout=pause)
+            left = outside_connections(self._sidecar.pid, ports)
+            if not left:
+                return
+            if asyncio.get_running_loop().time() >= deadline:
+                self._log.info("%s ends with %d connections", self.record.node, left)
+                return
+            pause = DRAIN_PAUSE
 
     async def _take_down(self) -> None:
         ended = {process.exited for process in (self._app, self._sidecar) if process is not None}

@@ -13,6 +13,8 @@ DEMO_PROGRAM = "netlab-demo"
 """The program of an app without bits of its own."""
 DEFAULT_PORT = 8080
 START_TIMEOUT = 60.0
+LIVENESS_SECONDS = 30.0
+"""Between two checks of an instance that runs, unless its own interval is given."""
 _NAME_LIMIT = 40
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -24,13 +26,18 @@ class HttpCheck:
     port: int
     path: str
     timeout: float
+    interval: float = LIVENESS_SECONDS
+    """Seconds between two checks of an instance that runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class TcpCheck:
-    """An app is healthy when `port` accepts a connection."""
+    """An app is healthy when `port` accepts a connection within `timeout` seconds."""
 
     port: int
+    timeout: float = 1.0
+    interval: float = LIVENESS_SECONDS
+    """Seconds between two checks of an instance that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +166,10 @@ def _checks(desired: bbs_pb2.DesiredLRP, ports: Sequence[int]) -> tuple[HttpChec
         if check.HasField("http_check"):
             http = check.http_check
             timeout = (http.request_timeout_ms or 1000) / 1000
-            found.append(HttpCheck(http.port or ports[0], http.path or "/", timeout))
+            interval = http.interval_ms / 1000 or LIVENESS_SECONDS
+            found.append(HttpCheck(http.port or ports[0], http.path or "/", timeout, interval))
         elif check.HasField("tcp_check"):
-            found.append(TcpCheck(check.tcp_check.port or ports[0]))
+            tcp = check.tcp_check
+            timeout, interval = (tcp.connect_timeout_ms or 1000) / 1000, tcp.interval_ms / 1000 or LIVENESS_SECONDS
+            found.append(TcpCheck(tcp.port or ports[0], timeout, interval))
     return tuple(found)

@@ -153,6 +153,22 @@ class Workshop:
                 if cell == self.config.cell_id and not (self.config.containers / f"{guid}.json").exists():
                     path.unlink()
 
+    def rename(self, record: Record) -> None:
+        """Free the name of a container that has ended, before it is taken down.
+
+        What is left of it goes by another name, and its processes keep their namespace for as long as they last.
+        """
+        try:
+            netns.delete(record.namespace, self.config.namespaces)
+        except NetlabError as error:
+            self._log.error("%s: %s", record.node, error)
+            return
+        self._release_name(record)
+        record.node = f"{record.node}-{record.handle[:8]}-ended"
+        record.namespace = f"{self.config.lab}-{record.node}"
+        record.namespace_path = str(self.config.namespaces / record.namespace)
+        record.write(self.config.containers)
+
     async def furnish(self, record: Record, recipe: Recipe) -> None:
         """Fill the container's folder: the app's bits, and the sidecar's bootstrap."""
         folder = self.config.containers / record.handle
