@@ -71,16 +71,23 @@ def _namespaces(lab: Lab, paths: LabPaths, records: list[dict[str, Any]]) -> set
     vms = {node["namespace"] for node in lab.state["nodes"].values()} | {paths.namespace("fabric")}
     owners = {record["namespace"]: record["instance_guid"] for record in records}
     mounted = {path.name for path in paths.namespaces.iterdir()}
-    links = {path.name for path in netns.NETNS_DIR.iterdir() if path.is_symlink() and path.parent == netns.NETNS_DIR}
-    mounted |= {name for name in links if (netns.NETNS_DIR / name).readlink().parent == paths.namespaces}
+    mounted |= {path.name for path in netns.NETNS_DIR.iterdir() if _target(path).parent == paths.namespaces}
     return {owners.get(name, name) for name in mounted - vms}
 
 
 def _names(paths: LabPaths, records: list[dict[str, Any]]) -> set[str]:
     """Who holds a name; a container whose name was taken has a bit of its guid in it, and no file."""
-    held = {path.readlink().name for path in paths.containers.glob("*.name")}
+    held = {_target(path).name for path in paths.containers.glob("*.name")}
     guids = {record["instance_guid"]: record["node"] for record in records}
     return held | {guid for guid, node in guids.items() if node.endswith(f"-{guid[:4]}")}
+
+
+def _target(path: Path) -> Path:
+    """Where a symlink leads; that of one that is no more, or is none, is nowhere."""
+    try:
+        return path.readlink()
+    except OSError:
+        return Path()
 
 
 def _links(namespace: Path) -> list[str]:
