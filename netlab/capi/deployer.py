@@ -69,11 +69,15 @@ class Deployer:
                 if follower.done():
                     follower.result()
                 changed.clear()
-                for goal in self._goals():
-                    await self._advance(goal)
+                await self.advance()
         finally:
             follower.cancel()
             await asyncio.gather(follower, return_exceptions=True)
+
+    async def advance(self) -> None:
+        """Take every deployment as far as its instances allow by now; raises ConnectionError."""
+        for goal in self._goals():
+            await self._advance(goal)
 
     def _goals(self) -> list[_Goal]:
         with self._api.sessions() as session:

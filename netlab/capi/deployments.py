@@ -110,21 +110,22 @@ def create_deployment(call: Call) -> Response:
 def begin(transaction: Transaction, app: App, max_in_flight: int) -> Deployment:
     """Begin to replace an app's instances, at most `max_in_flight` at a time; raises 422 if there is nothing to run."""
     session = transaction.session
-    deployment = Deployment(app=app, strategy=STRATEGY, max_in_flight=max_in_flight, labels={}, annotations={})
     process = web_process(app)
-    if app.state != "STARTED":
-        apps.start(transaction, app)
-        finish(deployment, DEPLOYED)
-        session.add(deployment)
-        return deployment
     apps.check_startable(process)
-    before = versions_of(session, process)
+    running = app.state == "STARTED"
+    if not running:
+        apps.start(transaction, app)
     superseded = in_flight(session, app.guid)
+    before = versions_of(session, process)
+    deployment = Deployment(app=app, strategy=STRATEGY, max_in_flight=max_in_flight, labels={}, annotations={})
+    session.add(deployment)
+    if not running:
+        finish(deployment, DEPLOYED)
+        return deployment
     if superseded is not None:
         finish(superseded, SUPERSEDED)
     process.version = new_guid()
     deployment.versions = advance(before, process.version, process.instances, max_in_flight, 0)
-    session.add(deployment)
     session.flush()
     transaction.copilot.append(associate(process.guid, diego_guids(process.guid, deployment.versions)))
     lrp = process_lrp(session, process, transaction.config)

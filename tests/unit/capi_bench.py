@@ -37,6 +37,10 @@ class Recorder:
             raise ConnectionError("away")
         return [lrp for lrp in self.lrps if lrp.actual_lrp_key.process_guid == process_guid]
 
+    async def follow(self, changed: asyncio.Event) -> None:
+        changed.set()
+        await asyncio.Event().wait()
+
 
 class Bench:
     """One Cloud Controller, logged in."""
