@@ -34,6 +34,7 @@ _WithError: TypeAlias = (
     | pb.DesiredLRPResponse
     | pb.DesiredLRPsResponse
     | pb.DomainsResponse
+    | pb.EvacuationResponse
     | pb.UpsertDomainResponse
 )
 
@@ -97,6 +98,29 @@ def make_app(service: Service, presence: Presence, hub: Hub) -> Starlette:
     def retire(request: pb.RetireActualLRPRequest) -> None:
         service.retire(wire.key_of(request.actual_lrp_key))
 
+    def evacuate_running(request: pb.EvacuateRunningActualLRPRequest) -> pb.EvacuationResponse:
+        instance = _instance(request.actual_lrp_instance_key)
+        key, net = wire.key_of(request.actual_lrp_key), wire.net_of(request.actual_lrp_net_info)
+        return pb.EvacuationResponse(keep_container=service.evacuate_running(key, instance, net))
+
+    def evacuate_claimed(request: pb.EvacuateClaimedActualLRPRequest) -> pb.EvacuationResponse:
+        instance = _instance(request.actual_lrp_instance_key)
+        keep = service.evacuate_claimed(wire.key_of(request.actual_lrp_key), instance)
+        return pb.EvacuationResponse(keep_container=keep)
+
+    def evacuate_crashed(request: pb.EvacuateCrashedActualLRPRequest) -> pb.EvacuationResponse:
+        instance = _instance(request.actual_lrp_instance_key)
+        service.crash(wire.key_of(request.actual_lrp_key), instance, request.error_message)
+        return pb.EvacuationResponse(keep_container=False)
+
+    def evacuate_stopped(request: pb.EvacuateStoppedActualLRPRequest) -> pb.EvacuationResponse:
+        key = request.actual_lrp_key
+        service.remove(key.process_guid, key.index, _instance(request.actual_lrp_instance_key))
+        return pb.EvacuationResponse(keep_container=False)
+
+    def remove_evacuating(request: pb.RemoveEvacuatingActualLRPRequest) -> None:
+        service.remove_evacuating(wire.key_of(request.actual_lrp_key), _instance(request.actual_lrp_instance_key))
+
     def cells(_request: Message) -> pb.CellsResponse:
         return pb.CellsResponse(cells=[cell for _, cell in sorted(service.store.cells.items())])
 
@@ -122,6 +146,7 @@ def make_app(service: Service, presence: Presence, hub: Hub) -> Starlette:
         return cast("ASGIApp", EventStream(hub, asked.cell_id))
 
     lifecycle, lrp = pb.ActualLRPLifecycleResponse, pb.DesiredLRPLifecycleResponse
+    evacuation = pb.EvacuationResponse
     return Starlette(
         routes=[
             Route("/v1/ping", ping, methods=["GET", "POST"]),
@@ -142,6 +167,21 @@ def make_app(service: Service, presence: Presence, hub: Hub) -> Starlette:
             _route("/v1/actual_lrps/fail", pb.FailActualLRPRequest, lifecycle, fail),
             _route("/v1/actual_lrps/remove", pb.RemoveActualLRPRequest, lifecycle, remove),
             _route("/v1/actual_lrps/retire", pb.RetireActualLRPRequest, lifecycle, retire),
+            _route(
+                "/v1/actual_lrps/evacuate_running", pb.EvacuateRunningActualLRPRequest, evacuation, evacuate_running
+            ),
+            _route(
+                "/v1/actual_lrps/evacuate_claimed", pb.EvacuateClaimedActualLRPRequest, evacuation, evacuate_claimed
+            ),
+            _route(
+                "/v1/actual_lrps/evacuate_crashed", pb.EvacuateCrashedActualLRPRequest, evacuation, evacuate_crashed
+            ),
+            _route(
+                "/v1/actual_lrps/evacuate_stopped", pb.EvacuateStoppedActualLRPRequest, evacuation, evacuate_stopped
+            ),
+            _route(
+                "/v1/actual_lrps/remove_evacuating", pb.RemoveEvacuatingActualLRPRequest, lifecycle, remove_evacuating
+            ),
             _route("/v1/cells/list.r1", pb.EventsByCellId, pb.CellsResponse, cells),
             _route("/v1/cells/heartbeat", pb.CellPresence, lifecycle, heartbeat),
             _route("/v1/domains/list", pb.EventsByCellId, pb.DomainsResponse, domains),

@@ -62,7 +62,16 @@ def decide(
         else:
             key = Key(desire.process_guid, index, desire.domain)
             _keep(decision, key, here.get(Presence.ORDINARY), here.get(Presence.SUSPECT), cells, now)
+            if Presence.EVACUATING in here:
+                _relieve(decision, here[Presence.EVACUATING], here.get(Presence.ORDINARY), cells)
     return decision
+
+
+def _relieve(decision: Decision, evacuating: ActualLRP, ordinary: ActualLRP | None, cells: AbstractSet[str]) -> None:
+    """An instance whose cell is being emptied goes once its replacement runs, or with its cell."""
+    replaced = ordinary is not None and ordinary.state is State.RUNNING and ordinary.instance.cell_id in cells
+    if evacuating.retiring or replaced or evacuating.instance.cell_id not in cells:
+        _let_go(decision, evacuating, cells)
 
 
 def _let_go(decision: Decision, record: ActualLRP, cells: AbstractSet[str]) -> None:

@@ -6,7 +6,8 @@
                             └──── crash ───────┴──▶ CRASHED ──back-off is over──▶ UNCLAIMED
 
 Beside the ordinary record an instance may have a suspect one: it runs on a cell that does not report any more, and
-keeps its routes until its replacement runs or its cell is back. Times are nanoseconds since the epoch, as on the wire.
+keeps its routes until its replacement runs or its cell is back. Or an evacuating one: its cell is being emptied, and it
+keeps its routes until its replacement runs. Times are nanoseconds since the epoch, as on the wire.
 """
 
 from __future__ import annotations
@@ -186,6 +187,11 @@ def suspect(lrp: ActualLRP) -> ActualLRP:
 def trust(lrp: ActualLRP) -> ActualLRP:
     """Its cell is back before a replacement ran."""
     return _next(lrp, presence=Presence.ORDINARY)
+
+
+def evacuate(lrp: ActualLRP) -> ActualLRP:
+    """Its cell is about to be emptied; it serves until a replacement runs."""
+    return _next(lrp, presence=Presence.EVACUATING)
 
 
 def retire(lrp: ActualLRP) -> ActualLRP:

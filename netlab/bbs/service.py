@@ -96,9 +96,9 @@ class Service:
 
     def start(self, key: Key, instance: Instance, net: NetInfo) -> None:
         """The instance serves. One without a record is taken in only if it is desired."""
-        doubtful = self.store.record(key.process_guid, key.index, Presence.SUSPECT)
-        if doubtful is not None and doubtful.instance == instance:
-            # Its cell is back; whether it or its replacement stays is the convergence's affair.
+        held = self._holding(key, instance)
+        if held is not None and held.presence is not Presence.ORDINARY:
+            # Its cell is back, or is being emptied; whether it or its replacement stays is the convergence's affair.
             self.converge(key.process_guid)
             return
         lrp = self.store.record(key.process_guid, key.index)
@@ -114,11 +114,10 @@ class Service:
 
     def crash(self, key: Key, instance: Instance, reason: str) -> None:
         """The instance ended by itself; one that was asked to stop is simply gone."""
-        for presence in (Presence.SUSPECT, Presence.EVACUATING):
-            other = self.store.record(key.process_guid, key.index, presence)
-            if other is not None and other.instance == instance:
-                self._change(other, None)
-                return
+        held = self._holding(key, instance)
+        if held is not None and held.presence is not Presence.ORDINARY:
+            self._change(held, None)
+            return
         lrp = self._record(key.process_guid, key.index)
         after = life.crash(lrp, instance, reason, _now())
         self._change(lrp, None if lrp.retiring else after)
@@ -146,6 +145,65 @@ class Service:
         lrp = self._record(key.process_guid, key.index)
         self._change(lrp, life.retire(lrp))
         self.converge(key.process_guid)
+
+    # ---- Evacuation
+
+    def evacuate_running(self, key: Key, instance: Instance, net: NetInfo) -> bool:
+        """The cell of a running instance is being emptied: it is replaced; whether its container is needed until then.
+
+        Unlike Diego's it is also needed while its replacement crashes: it is the one that serves.
+        """
+        ordinary = self.store.record(key.process_guid, key.index)
+        evacuating = self.store.record(key.process_guid, key.index, Presence.EVACUATING)
+        held = self._holding(key, instance)
+        if ordinary is None or key.process_guid not in self.store.desired:
+            return self._gone(held)
+        if held is ordinary:
+            if ordinary.state is State.RUNNING and evacuating is None:
+                waiting = life.unclaimed(key, _now())
+                self._write([Change(ordinary, life.evacuate(ordinary)), Change(None, waiting)])
+                self.converge(key.process_guid)
+                return True
+            return self.evacuate_claimed(key, instance)
+        if ordinary.state is State.RUNNING or (evacuating is not None and evacuating is not held):
+            return self._gone(held)
+        if held is None:
+            running = life.start(life.unclaimed(key, _now()), instance, net, _now())
+            self._write([Change(None, life.evacuate(running))])
+        elif held.presence is Presence.SUSPECT:
+            self._change(held, life.evacuate(held))
+        self.converge(key.process_guid)
+        return True
+
+    def evacuate_claimed(self, key: Key, instance: Instance) -> bool:
+        """The cell of an instance that does not run yet is being emptied: it waits for another cell at once."""
+        held = self._holding(key, instance)
+        if held is None or held.presence is not Presence.ORDINARY:
+            return self._gone(held)
+        self._change(held, life.unclaim(held, _now()))
+        self.converge(key.process_guid)
+        return False
+
+    def remove_evacuating(self, key: Key, instance: Instance) -> None:
+        """An instance that was being replaced is gone."""
+        held = self._holding(key, instance)
+        if held is None or held.presence is not Presence.EVACUATING:
+            raise Refused(ErrorType.ResourceNotFound, f"{instance.guid} of {key} is not being evacuated")
+        self._gone(held)
+
+    def _holding(self, key: Key, instance: Instance) -> ActualLRP | None:
+        """The record that says that this instance runs, whatever is known of its cell."""
+        records = (self.store.record(key.process_guid, key.index, presence) for presence in Presence)
+        return next((record for record in records if record is not None and record.instance == instance), None)
+
+    def _gone(self, held: ActualLRP | None) -> bool:
+        """Drop a record, if there is one: its container is not needed (False)."""
+        if held is not None:
+            self._change(held, None)
+            self.converge(held.key.process_guid)
+        return False
+
+    # ---- Looking
 
     def actual(
         self, *, domain: str = "", cell_id: str = "", process_guid: str = "", index: int | None = None

@@ -19,17 +19,15 @@ class _State(Protocol):
     def actual_lrp_net_info(self) -> bbs.ActualLRPNetInfo: ...
     @property
     def state(self) -> str: ...
-    @property
-    def presence(self) -> bbs.ActualLRP.Presence.ValueType: ...
 
 
 def backend_of(lrp: _State) -> Backend | None:
     """The backend that an instance is, or None while no request can reach it.
 
-    It has to be RUNNING and not evacuating, with a port on the cell; of several ports other than SSH the last one
-    counts.
+    It has to be RUNNING, with a port on the cell; of several ports other than SSH the last one counts. One that is
+    evacuating serves until its replacement runs; then the BBS removes it.
     """
-    if lrp.state != "RUNNING" or lrp.presence == bbs.ActualLRP.EVACUATING:
+    if lrp.state != "RUNNING":
         return None
     info = lrp.actual_lrp_net_info
     ports = [p for p in info.ports if p.container_port != SSH_PORT]

@@ -34,7 +34,12 @@ class BbsUnreachableError(MeshError):
 
 _Lifecycle = pb.ActualLRPLifecycleResponse
 _Answer = TypeVar(
-    "_Answer", pb.ActualLRPLifecycleResponse, pb.ActualLRPsResponse, pb.CellsResponse, pb.DesiredLRPResponse
+    "_Answer",
+    pb.ActualLRPLifecycleResponse,
+    pb.ActualLRPsResponse,
+    pb.CellsResponse,
+    pb.DesiredLRPResponse,
+    pb.EvacuationResponse,
 )
 _Asked = (
     pb.ActualLRPsRequest
@@ -42,6 +47,7 @@ _Asked = (
     | pb.ClaimActualLRPRequest
     | pb.CrashActualLRPRequest
     | pb.DesiredLRPByProcessGuidRequest
+    | pb.EvacuateRunningActualLRPRequest
     | pb.EventsByCellId
     | pb.FailActualLRPRequest
     | pb.RemoveActualLRPRequest
@@ -104,6 +110,15 @@ class BbsClient:
             process_guid=key.process_guid, index=key.index, actual_lrp_instance_key=instance
         )
         await self._call("actual_lrps/remove", request, _Lifecycle, tries=None)
+
+    async def evacuate_running(
+        self, key: pb.ActualLRPKey, instance: pb.ActualLRPInstanceKey, net: pb.ActualLRPNetInfo
+    ) -> bool:
+        """Ask for a replacement of a running instance; whether its container is needed until that runs."""
+        request = pb.EvacuateRunningActualLRPRequest(
+            actual_lrp_key=key, actual_lrp_instance_key=instance, actual_lrp_net_info=net
+        )
+        return (await self._call("actual_lrps/evacuate_running", request, pb.EvacuationResponse)).keep_container
 
     async def fail(self, key: pb.ActualLRPKey, reason: str) -> None:
         """Report that no cell can take an instance."""

@@ -761,6 +761,158 @@ class FailActualLRPRequest(_message.Message):
 Global___FailActualLRPRequest: _TypeAlias = FailActualLRPRequest  # noqa: Y015
 
 @_typing.final
+class EvacuateRunningActualLRPRequest(_message.Message):
+    """---- Evacuation: a cell gives its instances away before it stops them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTUAL_LRP_KEY_FIELD_NUMBER: _builtins.int
+    ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _builtins.int
+    ACTUAL_LRP_NET_INFO_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def actual_lrp_key(self) -> Global___ActualLRPKey: ...
+    @_builtins.property
+    def actual_lrp_instance_key(self) -> Global___ActualLRPInstanceKey: ...
+    @_builtins.property
+    def actual_lrp_net_info(self) -> Global___ActualLRPNetInfo: ...
+    def __init__(
+        self,
+        *,
+        actual_lrp_key: Global___ActualLRPKey | None = ...,
+        actual_lrp_instance_key: Global___ActualLRPInstanceKey | None = ...,
+        actual_lrp_net_info: Global___ActualLRPNetInfo | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actual_lrp_instance_key", b"actual_lrp_instance_key", "actual_lrp_key", b"actual_lrp_key", "actual_lrp_net_info", b"actual_lrp_net_info"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual_lrp_instance_key", b"actual_lrp_instance_key", "actual_lrp_key", b"actual_lrp_key", "actual_lrp_net_info", b"actual_lrp_net_info"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvacuateRunningActualLRPRequest: _TypeAlias = EvacuateRunningActualLRPRequest  # noqa: Y015
+
+@_typing.final
+class EvacuateClaimedActualLRPRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTUAL_LRP_KEY_FIELD_NUMBER: _builtins.int
+    ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def actual_lrp_key(self) -> Global___ActualLRPKey: ...
+    @_builtins.property
+    def actual_lrp_instance_key(self) -> Global___ActualLRPInstanceKey: ...
+    def __init__(
+        self,
+        *,
+        actual_lrp_key: Global___ActualLRPKey | None = ...,
+        actual_lrp_instance_key: Global___ActualLRPInstanceKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actual_lrp_instance_key", b"actual_lrp_instance_key", "actual_lrp_key", b"actual_lrp_key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual_lrp_instance_key", b"actual_lrp_instance_key", "actual_lrp_key", b"actual_lrp_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvacuateClaimedActualLRPRequest: _TypeAlias = EvacuateClaimedActualLRPRequest  # noqa: Y015
+
+@_typing.final
+class EvacuateCrashedActualLRPRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTUAL_LRP_KEY_FIELD_NUMBER: _builtins.int
+    ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
+    error_message: _builtins.str
+    @_builtins.property
+    def actual_lrp_key(self) -> Global___ActualLRPKey: ...
+    @_builtins.property
+    def actual_lrp_instance_key(self) -> Global___ActualLRPInstanceKey: ...
+    def __init__(
+        self,
+        *,
+        actual_lrp_key: Global___ActualLRPKey | None = ...,
+        actual_lrp_instance_key: Global___ActualLRPInstanceKey | None = ...,
+        error_message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actual_lrp_instance_key", b"actual_lrp_instance_key", "actual_lrp_key", b"actual_lrp_key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual_lrp_instance_key", b"actual_lrp_instance_key", "actual_lrp_key", b"actual_lrp_key", "error_message", b"error_message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvacuateCrashedActualLRPRequest: _TypeAlias = EvacuateCrashedActualLRPRequest  # noqa: Y015
+
+@_typing.final
+class EvacuateStoppedActualLRPRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTUAL_LRP_KEY_FIELD_NUMBER: _builtins.int
+    ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def actual_lrp_key(self) -> Global___ActualLRPKey: ...
+    @_builtins.property
+    def actual_lrp_instance_key(self) -> Global___ActualLRPInstanceKey: ...
+    def __init__(
+        self,
+        *,
+        actual_lrp_key: Global___ActualLRPKey | None = ...,
+        actual_lrp_instance_key: Global___ActualLRPInstanceKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actual_lrp_instance_key", b"actual_lrp_instance_key", "actual_lrp_key", b"actual_lrp_key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual_lrp_instance_key", b"actual_lrp_instance_key", "actual_lrp_key", b"actual_lrp_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvacuateStoppedActualLRPRequest: _TypeAlias = EvacuateStoppedActualLRPRequest  # noqa: Y015
+
+@_typing.final
+class RemoveEvacuatingActualLRPRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTUAL_LRP_KEY_FIELD_NUMBER: _builtins.int
+    ACTUAL_LRP_INSTANCE_KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def actual_lrp_key(self) -> Global___ActualLRPKey: ...
+    @_builtins.property
+    def actual_lrp_instance_key(self) -> Global___ActualLRPInstanceKey: ...
+    def __init__(
+        self,
+        *,
+        actual_lrp_key: Global___ActualLRPKey | None = ...,
+        actual_lrp_instance_key: Global___ActualLRPInstanceKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actual_lrp_instance_key", b"actual_lrp_instance_key", "actual_lrp_key", b"actual_lrp_key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual_lrp_instance_key", b"actual_lrp_instance_key", "actual_lrp_key", b"actual_lrp_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveEvacuatingActualLRPRequest: _TypeAlias = RemoveEvacuatingActualLRPRequest  # noqa: Y015
+
+@_typing.final
+class EvacuationResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERROR_FIELD_NUMBER: _builtins.int
+    KEEP_CONTAINER_FIELD_NUMBER: _builtins.int
+    keep_container: _builtins.bool
+    @_builtins.property
+    def error(self) -> Global___Error: ...
+    def __init__(
+        self,
+        *,
+        error: Global___Error | None = ...,
+        keep_container: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "keep_container", b"keep_container"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvacuationResponse: _TypeAlias = EvacuationResponse  # noqa: Y015
+
+@_typing.final
 class RetireActualLRPRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -40,13 +40,12 @@ def changed(before, after):
     "row",
     [
         lrp(state="CLAIMED"),
-        lrp(presence=EVACUATING),
         lrp(ports=((2222, 61002),)),
         lrp(ports=((8080, 0),)),
         lrp(ports=()),
         lrp(guid=""),
     ],
-    ids=["claimed", "evacuating", "only ssh", "no host port", "no port", "unclaimed"],
+    ids=["claimed", "only ssh", "no host port", "no port", "unclaimed"],
 )
 def test_unreachable_instances_are_no_backends(row):
     instances = Instances()
@@ -80,19 +79,26 @@ def test_removing_one_instance_keeps_its_siblings():
     assert instances.removed(removed) == set()
 
 
-def test_evacuation_and_crash_take_the_instance_out():
-    for event in ("evacuating", "crashed"):
-        instances = Instances()
-        instances.replace([lrp()])
-        if event == "evacuating":
-            assert instances.changed(changed(lrp(), lrp(presence=EVACUATING))) == {"d1"}
-        else:
-            row = lrp()
-            crash = bbs.ActualLRPCrashedEvent(
-                actual_lrp_key=row.actual_lrp_key, actual_lrp_instance_key=row.actual_lrp_instance_key
-            )
-            assert instances.crashed(crash) == {"d1"}
-        assert instances.backends("d1") == []
+def test_an_evacuating_instance_serves_until_it_is_removed():
+    instances = Instances()
+    instances.replace([lrp()])
+    evacuating = lrp(presence=EVACUATING)
+    assert instances.changed(changed(lrp(), evacuating)) == set()
+    replacement = lrp(guid="i2", n=2)
+    assert instances.changed(changed(lrp(guid="i2", n=2, state="CLAIMED"), replacement)) == {"d1"}
+    assert instances.removed(bbs.ActualLRPInstanceRemovedEvent(actual_lrp=evacuating)) == {"d1"}
+    assert [b.cell_address for b in instances.backends("d1")] == ["10.0.2.2"]
+
+
+def test_a_crash_takes_the_instance_out():
+    instances = Instances()
+    row = lrp()
+    instances.replace([row])
+    crash = bbs.ActualLRPCrashedEvent(
+        actual_lrp_key=row.actual_lrp_key, actual_lrp_instance_key=row.actual_lrp_instance_key
+    )
+    assert instances.crashed(crash) == {"d1"}
+    assert instances.backends("d1") == []
 
 
 def test_a_list_repairs_missed_events():

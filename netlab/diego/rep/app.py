@@ -42,3 +42,20 @@ def make_app(rep: Rep) -> Starlette:
             Route("/v1/lrps/{process_guid}/instances/{instance_guid}/stop", stop, methods=["POST"]),
         ]
     )
+
+
+def make_admin_app(rep: Rep) -> Starlette:
+    """What may be asked from inside the cell: `POST /evacuate` answers 202 with the path that tells when it is over.
+
+    That path, `/ping`, answers for as long as there are containers; an evacuated rep answers 503.
+    """
+
+    async def ping(_request: Request) -> Response:
+        evacuated = rep.evacuating and not rep.containers
+        return PlainTextResponse("evacuated" if evacuated else "ok", status_code=503 if evacuated else 200)
+
+    async def evacuate(_request: Request) -> Response:
+        rep.evacuate()
+        return JSONResponse({"ping_path": "/ping"}, status_code=202)
+
+    return Starlette(routes=[Route("/ping", ping), Route("/evacuate", evacuate, methods=["POST"])])

@@ -25,6 +25,8 @@ class RepConfig(BaseModel):
     overlay_subnet: IPv4Network
     """The cell's share of the overlay: its containers' addresses."""
     listen: str
+    admin_listen: str = "127.0.0.1:1800"
+    """Inside the cell only, without TLS: `/ping`, `/evacuate`."""
     tls: TlsFiles
     bbs_url: str
     host_port_start: int = 61000
@@ -44,6 +46,8 @@ class RepConfig(BaseModel):
     """At least so long between the news that an instance goes and its SIGTERM: some router may yet connect anew."""
     drain_limit_seconds: float = 10.0
     """At most so long, even if somebody keeps a connection to it."""
+    evacuation_seconds: float = 600.0
+    """After which an evacuation stops what could not be replaced."""
     parallel_starts: int = 8
     """How many containers may be on their way up at once; more would only get in each other's way."""
     memory_mb: int = 1 << 20

@@ -99,6 +99,24 @@ class Container:
                 self._log.warning("%s stops: %s", self.record.node, error)
                 self.stop()
 
+    async def evacuate(self) -> None:
+        """Have the container replaced on another cell; it stops once nobody needs it, and at once if it starts only.
+
+        Raises BbsUnreachableError.
+        """
+        if self.stopping:
+            return
+        if self.record is None or not self.running:
+            self.stop()
+            return
+        try:
+            needed = await self._bbs.evacuate_running(self._key, self._instance, net_info(self.record))
+        except BbsRefusedError as error:
+            self._log.warning("%s stops: %s", self.record.node, error)
+            needed = False
+        if not needed:
+            self.stop()
+
     async def _until_end(self, life: Coroutine[Any, Any, None]) -> None:
         try:
             await life

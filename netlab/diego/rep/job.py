@@ -8,7 +8,7 @@ import contextlib
 from netlab.component import Context
 from netlab.diego.bbs_client import BbsClient
 from netlab.diego.rep import plan
-from netlab.diego.rep.app import make_app
+from netlab.diego.rep.app import make_admin_app, make_app
 from netlab.diego.rep.config import RepConfig
 from netlab.diego.rep.rep import Rep
 from netlab.diego.rep.workshop import MakeBootstrap, Workshop
@@ -32,7 +32,10 @@ async def run(context: Context, *, make_bootstrap: MakeBootstrap = sidecar_boots
         async with asyncio.TaskGroup() as tasks:
             rep = Rep(config, workshop, bbs, tasks, context.log)
             rep.adopt()
-            async with serving(make_app(rep), config.listen, config.tls.server_context()):
+            async with (
+                serving(make_app(rep), config.listen, config.tls.server_context()),
+                serving(make_admin_app(rep), config.admin_listen),
+            ):
                 reporting = tasks.create_task(rep.keep_reporting())
                 # Whoever waits for all cells before it starts apps has them spread over all cells.
                 with contextlib.suppress(TimeoutError):

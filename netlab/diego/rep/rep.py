@@ -32,6 +32,8 @@ class Rep:
         self.config = config
         self.containers: dict[str, Container] = {}
         self.reported = asyncio.Event()
+        self.evacuating = False
+        """Whether it gives its containers away and takes no new ones."""
         self._workshop = workshop
         self._bbs = bbs
         self._tasks = tasks
@@ -50,6 +52,7 @@ class Rep:
             cell_id=self.config.cell_id,
             rep_url=rep_url(self.config),
             zone="z1",
+            evacuating=self.evacuating,
             available=Resources(memory_mb=memory, disk_mb=disk, containers=left),
             total=self._total(left),
             starting=sum(not container.running and not container.stopping for container in containers),
@@ -58,6 +61,8 @@ class Rep:
 
     def work(self, work: Work) -> Work:
         """Begin what there is room for; returns the rest. What has begun already is fine."""
+        if self.evacuating:
+            return work
         refused = []
         begun = {(c.lrp.process_guid, c.lrp.index) for c in self.containers.values() if not c.stopping}
         for lrp in work.lrps:
@@ -79,6 +84,32 @@ class Rep:
             return False
         container.stop()
         return True
+
+    def evacuate(self) -> None:
+        """Give all containers away: each is stopped once its replacement runs elsewhere. Returns at once.
+
+        The rep takes no work any more; a rep that starts anew does.
+        """
+        if not self.evacuating:
+            self.evacuating = True
+            self._log.info("evacuating %d containers", len(self.containers))
+            task = self._tasks.create_task(self._until_empty())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _until_empty(self) -> None:
+        deadline = asyncio.get_running_loop().time() + self.config.evacuation_seconds
+        while self.containers:
+            late = asyncio.get_running_loop().time() > deadline
+            for container in list(self.containers.values()):
+                try:
+                    await container.evacuate()
+                except BbsUnreachableError as error:
+                    self._log.warning("%s", error)
+                if late:
+                    container.stop()
+            await asyncio.sleep(self.config.heartbeat_seconds)
+        self._log.info("evacuated")
 
     # ---- Containers of an earlier rep
 
