@@ -13,9 +13,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from netlab.capi import apps, deployments, destinations, domains, processes, root, routes, spaces
+from netlab.capi import root
 from netlab.capi.call import Api, Call, Handler
 from netlab.capi.config import CapiConfig
+from netlab.capi.endpoints import ENDPOINTS
 from netlab.capi.errors import (
     ApiError,
     invalid_token,
@@ -27,67 +28,11 @@ from netlab.capi.errors import (
 )
 from netlab.capi.tokens import Claims, InvalidToken
 from netlab.capi.uaa import Uaa
-from netlab.capi.v2 import endpoints as v2
 
 _BODY_LIMIT = 1024 * 1024
 _UPLOAD_LIMIT = 1024 * _BODY_LIMIT
 _LOG = logging.getLogger("capi")
 
-_ENDPOINTS: Mapping[str, Mapping[str, Handler]] = {
-    "/v3/organizations": {"GET": spaces.list_organizations, "POST": spaces.create_organization},
-    "/v3/organizations/{guid}": {"GET": spaces.show_organization},
-    "/v3/organizations/{guid}/domains": {"GET": domains.list_organization_domains},
-    "/v3/organizations/{guid}/domains/default": {"GET": domains.show_default_domain},
-    "/v3/spaces": {"GET": spaces.list_spaces, "POST": spaces.create_space},
-    "/v3/spaces/{guid}": {"GET": spaces.show_space},
-    "/v3/domains": {"GET": domains.list_domains, "POST": domains.create_domain},
-    "/v3/domains/{guid}": {
-        "GET": domains.show_domain,
-        "PATCH": domains.update_domain,
-        "DELETE": domains.delete_domain,
-    },
-    "/v3/domains/{guid}/route_reservations": {"GET": domains.show_route_reservations},
-    "/v3/apps": {"GET": apps.list_apps, "POST": apps.create_app},
-    "/v3/apps/{guid}": {"GET": apps.show_app, "PATCH": apps.update_app, "DELETE": apps.delete_app},
-    "/v3/apps/{guid}/actions/start": {"POST": apps.start_app},
-    "/v3/apps/{guid}/actions/stop": {"POST": apps.stop_app},
-    "/v3/apps/{guid}/actions/restart": {"POST": apps.restart_app},
-    "/v3/apps/{guid}/env": {"GET": apps.show_env},
-    "/v3/apps/{guid}/environment_variables": {
-        "GET": apps.show_environment,
-        "PATCH": apps.update_environment,
-    },
-    "/v3/apps/{guid}/ssh_enabled": {"GET": apps.show_ssh_enabled},
-    "/v3/apps/{guid}/routes": {"GET": routes.list_app_routes},
-    "/v3/apps/{guid}/processes": {"GET": processes.list_app_processes},
-    "/v3/apps/{guid}/processes/{type}": {
-        "GET": processes.show_process,
-        "PATCH": processes.update_process,
-    },
-    "/v3/apps/{guid}/processes/{type}/actions/scale": {"POST": processes.scale_process},
-    "/v3/apps/{guid}/processes/{type}/stats": {"GET": processes.show_stats},
-    "/v3/deployments": {"GET": deployments.list_deployments, "POST": deployments.create_deployment},
-    "/v3/deployments/{guid}": {"GET": deployments.show_deployment},
-    "/v3/deployments/{guid}/actions/cancel": {"POST": deployments.cancel_deployment},
-    "/v3/processes": {"GET": processes.list_processes},
-    "/v3/processes/{guid}": {"GET": processes.show_process, "PATCH": processes.update_process},
-    "/v3/processes/{guid}/actions/scale": {"POST": processes.scale_process},
-    "/v3/processes/{guid}/stats": {"GET": processes.show_stats},
-    "/v3/routes": {"GET": routes.list_routes, "POST": routes.create_route},
-    "/v3/routes/{guid}": {
-        "GET": routes.show_route,
-        "PATCH": routes.update_route,
-        "DELETE": routes.delete_route,
-    },
-    "/v3/routes/{guid}/destinations": {
-        "GET": destinations.list_destinations,
-        "POST": destinations.insert_destinations,
-        "PATCH": destinations.replace_destinations,
-    },
-    "/v3/routes/{guid}/destinations/{destination_guid}": {"DELETE": destinations.delete_destination},
-    "/v3/jobs/{guid}": {"GET": spaces.show_job},
-    **v2.ENDPOINTS,
-}
 _PUBLIC: Mapping[str, Callable[[CapiConfig], dict[str, Any]]] = {
     "/": root.root,
     "/v2/info": root.info,
@@ -102,7 +47,7 @@ def make_app(api: Api) -> ASGIApp:
             *(Route(path, _public(document, api)) for path, document in _PUBLIC.items()),
             *(
                 Route(path, _endpoint(api, handlers), methods=["GET", "POST", "PATCH", "PUT", "DELETE"])
-                for path, handlers in _ENDPOINTS.items()
+                for path, handlers in ENDPOINTS.items()
             ),
         ],
         default=_Unknown(),

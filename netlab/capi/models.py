@@ -46,7 +46,12 @@ def _next_position() -> int:
 class Base(DeclarativeBase):
     """The root of the tables."""
 
-    type_annotation_map = {dict[str, Any]: JSON, dict[str, str]: JSON, list[str]: JSON}  # noqa: RUF012
+    type_annotation_map = {  # noqa: RUF012
+        dict[str, Any]: JSON,
+        dict[str, str]: JSON,
+        list[str]: JSON,
+        list[dict[str, Any]]: JSON,
+    }
 
 
 class Record(Base):
@@ -61,17 +66,28 @@ class Record(Base):
     updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
 
 
-class Organization(Record):
+class Labelled(Record):
+    """A row that clients may put labels and annotations on."""
+
+    __abstract__ = True
+
+    labels: Mapped[dict[str, str]] = mapped_column(default=dict)
+    annotations: Mapped[dict[str, str]] = mapped_column(default=dict)
+
+
+class Organization(Labelled):
     """An organization: owns spaces and private domains."""
 
     __tablename__ = "organizations"
 
     name: Mapped[str] = mapped_column(String(255), unique=True)
+    suspended: Mapped[bool] = mapped_column(default=False)
     spaces: Mapped[list[Space]] = relationship(back_populates="organization", cascade="all, delete-orphan")
     domains: Mapped[list[Domain]] = relationship(back_populates="organization", cascade="all, delete-orphan")
+    roles: Mapped[list[Role]] = relationship(back_populates="organization", cascade="all, delete-orphan")
 
 
-class Space(Record):
+class Space(Labelled):
     """A space: holds apps and routes."""
 
     __tablename__ = "spaces"
@@ -82,9 +98,10 @@ class Space(Record):
     organization: Mapped[Organization] = relationship(back_populates="spaces")
     apps: Mapped[list[App]] = relationship(back_populates="space", cascade="all, delete-orphan")
     routes: Mapped[list[Route]] = relationship(back_populates="space", cascade="all, delete-orphan")
+    roles: Mapped[list[Role]] = relationship(back_populates="space", cascade="all, delete-orphan")
 
 
-class Domain(Record):
+class Domain(Labelled):
     """A domain; without an organization it is shared by all."""
 
     __tablename__ = "domains"
@@ -93,13 +110,11 @@ class Domain(Record):
     internal: Mapped[bool] = mapped_column(default=False)
     organization_guid: Mapped[str | None] = mapped_column(ForeignKey("organizations.guid"))
     shared_organization_guids: Mapped[list[str]] = mapped_column(default=list)
-    labels: Mapped[dict[str, str]] = mapped_column(default=dict)
-    annotations: Mapped[dict[str, str]] = mapped_column(default=dict)
     organization: Mapped[Organization | None] = relationship(back_populates="domains")
     routes: Mapped[list[Route]] = relationship(back_populates="domain", cascade="all, delete-orphan")
 
 
-class App(Record):
+class App(Labelled):
     """An app; what runs is its web process."""
 
     __tablename__ = "apps"
@@ -111,8 +126,8 @@ class App(Record):
     lifecycle_type: Mapped[str] = mapped_column(String(32))
     lifecycle_data: Mapped[dict[str, Any]] = mapped_column(default=dict)
     environment: Mapped[dict[str, str]] = mapped_column(default=dict)
-    labels: Mapped[dict[str, str]] = mapped_column(default=dict)
-    annotations: Mapped[dict[str, str]] = mapped_column(default=dict)
+    current_droplet_guid: Mapped[str | None] = mapped_column(String(36))
+    """The droplet that a client made the current one; an app runs without as well."""
     space: Mapped[Space] = relationship(back_populates="apps")
     processes: Mapped[list[Process]] = relationship(
         back_populates="app", cascade="all, delete-orphan", order_by="Process.position"
@@ -123,6 +138,9 @@ class App(Record):
     deployments: Mapped[list[Deployment]] = relationship(
         back_populates="app", cascade="all, delete-orphan", order_by="Deployment.position"
     )
+    packages: Mapped[list[Package]] = relationship(back_populates="app", cascade="all, delete-orphan")
+    builds: Mapped[list[Build]] = relationship(back_populates="app", cascade="all, delete-orphan")
+    droplets: Mapped[list[Droplet]] = relationship(back_populates="app", cascade="all, delete-orphan")
 
     @property
     def directory(self) -> str | None:
@@ -142,7 +160,7 @@ class App(Record):
         return self.own_port or DEFAULT_PORT
 
 
-class Process(Record):
+class Process(Labelled):
     """One process type of an app and how it is to run."""
 
     __tablename__ = "processes"
@@ -165,7 +183,7 @@ class Process(Record):
         return diego_guid(self.guid, self.version)
 
 
-class Deployment(Record):
+class Deployment(Labelled):
     """A rolling replacement of a web process's instances by those of another version.
 
     While `status_value` is ACTIVE, `versions` holds how many instances of each version Diego is to run, the oldest
@@ -183,12 +201,10 @@ class Deployment(Record):
     healthy_at: Mapped[datetime] = mapped_column(default=now)
     """When a new instance was last seen to run."""
     versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    labels: Mapped[dict[str, str]] = mapped_column(default=dict)
-    annotations: Mapped[dict[str, str]] = mapped_column(default=dict)
     app: Mapped[App] = relationship(back_populates="deployments", lazy="joined", innerjoin=True)
 
 
-class Route(Record):
+class Route(Labelled):
     """A host (empty: the domain itself) and path of a domain."""
 
     __tablename__ = "routes"
@@ -200,8 +216,6 @@ class Route(Record):
     space_guid: Mapped[str] = mapped_column(ForeignKey("spaces.guid"), index=True)
     vip_offset: Mapped[int | None] = mapped_column(unique=True)
     """1-based place of an internal route's address in the VIP range; it never changes."""
-    labels: Mapped[dict[str, str]] = mapped_column(default=dict)
-    annotations: Mapped[dict[str, str]] = mapped_column(default=dict)
     domain: Mapped[Domain] = relationship(back_populates="routes", lazy="joined", innerjoin=True)
     space: Mapped[Space] = relationship(back_populates="routes")
     destinations: Mapped[list[Destination]] = relationship(
@@ -228,13 +242,74 @@ class Destination(Record):
     app: Mapped[App] = relationship(back_populates="destinations", lazy="joined", innerjoin=True)
 
 
+class Package(Labelled):
+    """What a client says it uploads; the bits are taken and not kept."""
+
+    __tablename__ = "packages"
+
+    app_guid: Mapped[str] = mapped_column(ForeignKey("apps.guid"), index=True)
+    type: Mapped[str] = mapped_column(String(16), default="bits")
+    state: Mapped[str] = mapped_column(String(32), default="AWAITING_UPLOAD")
+    app: Mapped[App] = relationship(back_populates="packages")
+
+
+class Droplet(Labelled):
+    """What a build left: a name for the bits that the app has, whatever was uploaded."""
+
+    __tablename__ = "droplets"
+
+    app_guid: Mapped[str] = mapped_column(ForeignKey("apps.guid"), index=True)
+    package_guid: Mapped[str | None] = mapped_column(String(36))
+    lifecycle_type: Mapped[str] = mapped_column(String(32))
+    lifecycle_data: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    process_types: Mapped[dict[str, str]] = mapped_column(default=dict)
+    app: Mapped[App] = relationship(back_populates="droplets")
+
+
+class Build(Labelled):
+    """The staging of a package, which is over at once as there is nothing to stage."""
+
+    __tablename__ = "builds"
+
+    app_guid: Mapped[str] = mapped_column(ForeignKey("apps.guid"), index=True)
+    package_guid: Mapped[str] = mapped_column(String(36))
+    droplet_guid: Mapped[str] = mapped_column(String(36))
+    app: Mapped[App] = relationship(back_populates="builds")
+
+
+class User(Labelled):
+    """Somebody whom the Cloud Controller was told of, or who has logged in."""
+
+    __tablename__ = "users"
+
+    username: Mapped[str | None] = mapped_column(String(255))
+    origin: Mapped[str | None] = mapped_column(String(255))
+    roles: Mapped[list[Role]] = relationship(back_populates="user", cascade="all, delete-orphan")
+
+
+class Role(Record):
+    """What a user is in an organization or a space; kept for clients, and decides nothing here."""
+
+    __tablename__ = "roles"
+    __table_args__ = (UniqueConstraint("type", "user_guid", "organization_guid", "space_guid"),)
+
+    type: Mapped[str] = mapped_column(String(64))
+    user_guid: Mapped[str] = mapped_column(ForeignKey("users.guid"), index=True)
+    organization_guid: Mapped[str | None] = mapped_column(ForeignKey("organizations.guid"))
+    space_guid: Mapped[str | None] = mapped_column(ForeignKey("spaces.guid"))
+    user: Mapped[User] = relationship(back_populates="roles")
+    organization: Mapped[Organization | None] = relationship(back_populates="roles")
+    space: Mapped[Space | None] = relationship(back_populates="roles")
+
+
 class Job(Record):
-    """A deletion that a client may ask after; here it is complete by the time it can."""
+    """What was asked for and need not be awaited; here it is over by the time a client can ask after it."""
 
     __tablename__ = "jobs"
 
     operation: Mapped[str] = mapped_column(String(64))
     state: Mapped[str] = mapped_column(String(16), default="COMPLETE")
+    errors: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
 
 
 class SigningKey(Base):
