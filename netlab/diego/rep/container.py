@@ -227,11 +227,12 @@ class Container:
     async def _end(self) -> None:
         """Stop as one that was asked to: out of the routes first, then the app, then the rest."""
         removal = asyncio.create_task(self._report_removal())
-        served = self.running
+        # What an earlier rep began to stop may not have been drained.
+        served = self.record is not None and self.record.state is not ContainerState.STARTING
         if self.record is not None:
             self.record.state = ContainerState.STOPPING
             self.record.write(self._workshop.config.containers)
-        if served:
+        if served and self._app is not None and self._sidecar is not None:
             await self._drained(removal, self._workshop.config.drain_limit_seconds)
         if self._app is not None:
             self._app.signal(signal.SIGTERM)
