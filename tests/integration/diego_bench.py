@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -56,6 +57,7 @@ class Diego:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.stack = ExitStack()
         self.group = cgroup.create(self.lab)
+        self.cell_ttl = 2.0
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -111,7 +113,7 @@ class Diego:
                 "tls": self.tls("bbs"),
                 "database_url": f"sqlite:///{self.run_dir}/db/bbs.sqlite3",
                 "auctioneer_url": "https://10.0.0.11:9016",
-                "cell_ttl_seconds": 2,
+                "cell_ttl_seconds": self.cell_ttl,
             }
         if job == "auctioneer":
             return {"listen": "10.0.0.11:9016", "tls": self.tls("auctioneer"), "bbs_url": BBS_URL}
@@ -132,6 +134,7 @@ class Diego:
             "cgroup_dir": None if self.group is None else str(self.group),
             "heartbeat_seconds": 0.3,
             "grace_seconds": 3,
+            "drain_limit_seconds": 30,
         }
 
     # ---- Processes
@@ -246,6 +249,16 @@ class Diego:
             with suppress(FileNotFoundError):
                 found.append(json.loads(path.read_text()))
         return found
+
+    def connect(self, lrp: bbs_pb2.ActualLRP) -> socket.socket:
+        """A connection from the client to an instance by its cell's address and port."""
+        net = lrp.actual_lrp_net_info
+
+        def inside() -> socket.socket:
+            netns.enter(self.namespace("client"))
+            return socket.create_connection((net.address, net.ports[0].host_port), timeout=20)
+
+        return netns.in_thread(inside)
 
     def request(self, lrp: bbs_pb2.ActualLRP, path: str = "/") -> dict[str, Any]:
         """Ask an instance by its cell's address and port, as a router does."""

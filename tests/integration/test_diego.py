@@ -21,13 +21,18 @@ from tests.integration.diego_bench import BBS_URL, Diego
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 
+PATIENT = pytest.mark.parametrize("diego", [60.0], indirect=True, ids=["patient"])
+"""For a BBS that takes no cell for lost while its rep starts anew, however long that takes."""
+
+
 @pytest.fixture
-def diego() -> Iterator[Diego]:
+def diego(request: pytest.FixtureRequest) -> Iterator[Diego]:
     # Not below pytest's own folder: that is closed to the users that Envoy and apps run as.
     directory = Path(tempfile.mkdtemp(prefix="nltd", dir="/run"))
     directory.chmod(0o711)
     try:
         with Diego(directory) as bench:
+            bench.cell_ttl = getattr(request, "param", bench.cell_ttl)
             bench.start("bbs", "auctioneer", "cell-1", "cell-2")
             yield bench
     finally:
@@ -115,6 +120,42 @@ def test_a_killed_bbs_forgets_nothing(diego: Diego) -> None:
     diego.until_running("hello-1", 2)
 
 
+def test_an_instance_that_ceases_to_be_healthy_crashes(diego: Diego) -> None:
+    action = pb.Action(
+        run_action=pb.RunAction(path="/bin/sh", args=["-c", 'touch up; exec python3 -m http.server "$PORT"'])
+    )
+    check = pb.Check(http_check=pb.HTTPCheck(port=8080, path="/up", interval_ms=100))
+    diego.desire("files-1", 1, action=action, check_definition=pb.CheckDefinition(checks=[check]))
+    diego.until_running("files-1", 1)
+    (record,) = diego.records()
+    (diego.run_dir / "containers" / record["handle"] / "app" / "up").unlink()
+    diego.until(lambda: True if diego.actual()[0].crash_count else None)
+    prefix = "Instance became unhealthy: Liveness check unsuccessful: "
+    expected = f"{prefix}failed to make HTTP request to '/up' on port 8080: received status code 404 in "
+    assert diego.actual()[0].crash_reason.startswith(expected), diego.actual()
+    diego.until_running("files-1", 1)
+
+
+@PATIENT
+def test_a_connection_is_waited_for_also_by_the_next_rep(diego: Diego) -> None:
+    diego.desire("hello-1", 1)
+    (lrp,) = diego.until_running("hello-1", 1)
+    cell = lrp.actual_lrp_instance_key.cell_id
+    with diego.connect(lrp) as client:
+        for _ in range(2):
+            client.sendall(b"GET / HTTP/1.1\r\nHost: hello\r\n\r\n")
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+            diego.scale("hello-1", 0)
+            diego.until(lambda: True if diego.records()[0]["state"] == "STOPPING" else None)
+            assert diego.actual() == []
+            diego.kill(cell)
+            diego.start(cell)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: hello\r\n\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+    diego.until(lambda: True if not diego.records() else None)
+
+
+@PATIENT
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_rep_finds_its_containers_again(diego: Diego, number: int) -> None:
     diego.desire("hello-1", 4)
