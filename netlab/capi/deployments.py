@@ -18,7 +18,7 @@ from netlab.capi.documents import common, metadata, stamp, to_one, update_metada
 from netlab.capi.errors import missing, unprocessable
 from netlab.capi.listing import Listing, among
 from netlab.capi.messages import DeploymentCreate
-from netlab.capi.models import App, Deployment, Process, new_guid, now
+from netlab.capi.models import App, Deployment, Droplet, Process, new_guid, now
 from netlab.capi.rollout import (
     ACTIVE,
     CANCELING,
@@ -60,8 +60,8 @@ def _deployment(call: Call, deployment: Deployment) -> dict[str, Any]:
         },
         "strategy": deployment.strategy,
         "options": {"max_in_flight": deployment.max_in_flight},
-        "droplet": {"guid": None},
-        "previous_droplet": {"guid": None},
+        "droplet": {"guid": deployment.droplet_guid},
+        "previous_droplet": {"guid": deployment.previous_droplet_guid},
         "new_processes": [{"guid": web_process(deployment.app).guid, "type": "web"}],
         "revision": None,
         "metadata": metadata(deployment),
@@ -99,7 +99,16 @@ def create_deployment(call: Call) -> Response:
         app = reference and transaction.session.get(App, reference.guid)
         if not app:
             raise unprocessable("Unable to use app. Ensure that the app exists and you have access to it.")
+        previous = app.current_droplet_guid
+        if message.droplet is not None:
+            droplet = transaction.session.get(Droplet, message.droplet.guid)
+            if droplet is None or droplet.app_guid != app.guid:
+                raise unprocessable(
+                    "Unable to assign current droplet. Ensure the droplet exists and belongs to this app."
+                )
+            app.current_droplet_guid = droplet.guid
         deployment = begin(transaction, app, (options and options.max_in_flight) or 1)
+        deployment.droplet_guid, deployment.previous_droplet_guid = app.current_droplet_guid, previous
         update_metadata(deployment, message.metadata)
         transaction.session.flush()
         answer = JSONResponse(_deployment(call, deployment), 201)

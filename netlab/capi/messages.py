@@ -226,7 +226,7 @@ class DeploymentOptions(_Body):
 
 
 class DeploymentCreate(_Body):
-    """POST /v3/deployments; a droplet may be named, as clients do, and is the app's present bits whatever it says."""
+    """POST /v3/deployments; a droplet that is named becomes the app's current one."""
 
     relationships: DeploymentRelationships
     strategy: str | None = None

@@ -200,6 +200,8 @@ class Deployment(Labelled):
     status_changed_at: Mapped[datetime] = mapped_column(default=now)
     healthy_at: Mapped[datetime] = mapped_column(default=now)
     """When a new instance was last seen to run."""
+    droplet_guid: Mapped[str | None] = mapped_column(String(36))
+    previous_droplet_guid: Mapped[str | None] = mapped_column(String(36))
     versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
     app: Mapped[App] = relationship(back_populates="deployments", lazy="joined", innerjoin=True)
 

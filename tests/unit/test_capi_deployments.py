@@ -229,6 +229,10 @@ def test_no_scaling_meanwhile_and_routes_reach_all_versions(rolling, bench):
             "Cannot create deployment from a revision for an app without revisions enabled",
         ),
         (
+            {"droplet": {"guid": "x"}},
+            "Unable to assign current droplet. Ensure the droplet exists and belongs to this app.",
+        ),
+        (
             {"relationships": {"app": {"data": {"guid": "x"}}}},
             "Unable to use app. Ensure that the app exists and you have access to it.",
         ),
