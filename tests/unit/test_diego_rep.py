@@ -170,6 +170,15 @@ def test_an_app_with_bits() -> None:
     assert (recipe.start_timeout, recipe.nofile) == (1.5, 512)
 
 
+def test_how_often_an_instance_is_checked_that_runs() -> None:
+    checks = [
+        pb.Check(http_check=pb.HTTPCheck(path="/up", interval_ms=5000)),
+        pb.Check(tcp_check=pb.TCPCheck(connect_timeout_ms=300)),
+    ]
+    recipe = of_desired(desired(check_definition=pb.CheckDefinition(checks=checks)))
+    assert recipe.checks == (HttpCheck(8080, "/up", 1.0, 5.0), TcpCheck(8080, 0.3, 30.0))
+
+
 def test_a_process_health_check_asks_no_port() -> None:
     assert of_desired(desired(check_definition=pb.CheckDefinition())).checks == ()
 

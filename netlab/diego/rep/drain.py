@@ -25,11 +25,11 @@ def outside_connections(pid: int, ports: Collection[int]) -> int:
             text = Path(f"/proc/{pid}/net/{table}").read_text()
         except OSError:  # the process is gone, or IPv6 is off
             continue
-        found += sum(local_port in ports for local_port in _from_outside(text))
+        found += sum(local_port in ports for local_port in from_outside(text))
     return found
 
 
-def _from_outside(table: str) -> Iterator[int]:
+def from_outside(table: str) -> Iterator[int]:
     """The local ports of the live connections of a `/proc/net/tcp` or `tcp6` whose other end is another host."""
     for line in table.splitlines()[1:]:
         fields = line.split()
