@@ -7,10 +7,15 @@ import os
 import select
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from netlab.errors import KernelError, MachineError, NetlabBug
+
+LIMITS = ("memory", "pids", "cpu")
+"""The controllers that containers are limited by, where there are any."""
 
 
 def root() -> Path | None:
@@ -47,6 +52,8 @@ def leave(group: Path) -> None:
 def create(*parts: str) -> Path | None:
     """Make the group `parts[0]/parts[1]/…` below the root, if it is not there, and return its directory.
 
+    What is below it may have the limits that the machine has controllers for.
+
     None where the machine has no v2 hierarchy or does not let it be written to, as in some containers.
     """
     base = root()
@@ -62,6 +69,7 @@ def create(*parts: str) -> Path | None:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             return None
         raise KernelError(f"create cgroup {path}: {error.strerror}", errno=error.errno) from error
+    delegate(*(base.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)))
     return path
 
 
@@ -128,3 +136,78 @@ def _kill_once(path: Path) -> None:
         for pid in processes(path):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def delegate(*groups: Path, wanted: Iterable[str] = LIMITS) -> None:
+    """Let what is below each of these groups use the controllers that the group has itself.
+
+    The groups come in order from the outermost one. A machine that has a controller in its v1 hierarchy, or whose
+    group does not pass it on, simply lacks it.
+    """
+    for group in groups:
+        for name in available(group) & frozenset(wanted) - _names(group / "cgroup.subtree_control"):
+            with suppress(OSError):
+                (group / "cgroup.subtree_control").write_text(f"+{name}")
+
+
+def available(group: Path) -> frozenset[str]:
+    """The controllers that a group has; none if it is gone."""
+    return _names(group / "cgroup.controllers")
+
+
+def limit(group: Path, *, memory: int | None = None, pids: int | None = None, cpu_weight: int | None = None) -> None:
+    """Limit a group as far as it has the controllers: `memory` in bytes, `cpu_weight` from 1 to 10,000.
+
+    Raises KernelError if a limit that could be set was refused.
+    """
+    wanted = {"memory.max": memory, "pids.max": pids, "cpu.weight": cpu_weight}
+    if memory is not None:
+        # Swapped out memory is no way round the limit.
+        wanted["memory.swap.max"] = 0
+    for name, value in wanted.items():
+        if value is not None and (group / name).exists():
+            try:
+                (group / name).write_text(str(value))
+            except OSError as error:
+                raise KernelError(f"limit {group / name} to {value}: {error.strerror}", errno=error.errno) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a group's processes have used: processor time in nanoseconds, and memory now in bytes."""
+
+    cpu_ns: int
+    memory: int
+
+
+def usage(group: Path) -> Usage:
+    """What a group uses; without a memory controller it is the processes' resident memory, added up.
+
+    Raises FileNotFoundError if the group is gone.
+    """
+    times = dict(line.split() for line in (group / "cpu.stat").read_text().splitlines())
+    try:
+        memory = int((group / "memory.current").read_text())
+    except FileNotFoundError:
+        memory = sum(map(_resident, processes(group)))
+    return Usage(1000 * int(times["usage_usec"]), memory)
+
+
+def out_of_memory(group: Path) -> int:
+    """How many processes the kernel has ended because the group was over its limit; 0 where it cannot say."""
+    with suppress(OSError, ValueError, KeyError):
+        events = dict(line.split() for line in (group / "memory.events").read_text().splitlines())
+        return int(events["oom_kill"])
+    return 0
+
+
+def _names(path: Path) -> frozenset[str]:
+    with suppress(OSError):
+        return frozenset(path.read_text().split())
+    return frozenset()
+
+
+def _resident(pid: int) -> int:
+    with suppress(OSError, IndexError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0

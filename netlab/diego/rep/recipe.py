@@ -13,6 +13,8 @@ DEMO_PROGRAM = "netlab-demo"
 """The program of an app without bits of its own."""
 DEFAULT_PORT = 8080
 START_TIMEOUT = 60.0
+TMP = "tmp"
+"""The folder for temporary files, in the app's home."""
 LIVENESS_SECONDS = 30.0
 """Between two checks of an instance that runs, unless its own interval is given."""
 _NAME_LIMIT = 40
@@ -58,6 +60,14 @@ class Recipe:
     start_timeout: float
     """Seconds in which the app must become healthy."""
     nofile: int | None
+    memory_mb: int
+    """The app's memory; 0 for no limit."""
+    cpu_weight: int
+    """Its share of the processor among its neighbours, 1 to 100."""
+    max_pids: int
+    """How many processes it may have; 0 for no limit."""
+    units: tuple[str, ...]
+    """The organizational units of its certificate."""
 
     @property
     def is_demo(self) -> bool:
@@ -94,6 +104,10 @@ def of_desired(desired: bbs_pb2.DesiredLRP) -> Recipe:
         checks=_checks(desired, ports),
         start_timeout=desired.start_timeout_ms / 1000 or START_TIMEOUT,
         nofile=limits.nofile if limits.HasField("nofile") and limits.nofile else None,
+        memory_mb=desired.memory_mb,
+        cpu_weight=desired.cpu_weight or 100,
+        max_pids=desired.max_pids,
+        units=tuple(desired.certificate_properties.organizational_unit),
     )
 
 
@@ -112,6 +126,7 @@ def environment(
     cell_address: str,
     ports: Sequence[PortPair],
     home: str,
+    credentials: Mapping[str, str],
 ) -> dict[str, str]:
     """The environment of an app's process, as Diego's launcher makes it; the instance's own variables win."""
     first = ports[0]
@@ -131,8 +146,8 @@ def environment(
         "PORT": str(first.app_port),
         "VCAP_APPLICATION": json.dumps(application or {"application_name": recipe.app_name}),
     }
-    general = {"PATH": _PATH, "LANG": "C.UTF-8", "USER": "vcap", "HOME": home}
-    return {**general, **recipe.environment, **own}
+    general = {"PATH": _PATH, "LANG": "C.UTF-8", "USER": "vcap", "HOME": home, "TMPDIR": f"{home}/{TMP}"}
+    return {**general, **recipe.environment, **own, **credentials}
 
 
 def _application(environment: Mapping[str, str]) -> dict[str, object]:

@@ -16,14 +16,16 @@ from typing import Any, Protocol
 import netlab.demo
 from netlab.diego.rep.batch import Batch
 from netlab.diego.rep.config import RepConfig
+from netlab.diego.rep.credentials import Credentials
+from netlab.diego.rep.groups import Groups
 from netlab.diego.rep.plan import SIDECAR_PORT, ContainerNet, container_plan
 from netlab.diego.rep.pool import Pool
 from netlab.diego.rep.processes import Watched, watch
-from netlab.diego.rep.recipe import PortPair, Recipe, environment, node_name
+from netlab.diego.rep.recipe import TMP, PortPair, Recipe, environment, node_name
 from netlab.diego.rep.record import Record
 from netlab.envoy import launch
 from netlab.errors import MeshError, NetlabError
-from netlab.kernel import cgroup, executor, netns, process
+from netlab.kernel import executor, netns, process
 from netlab.kernel.rules import RuleBackend
 
 APP_UID = 2000
@@ -63,6 +65,8 @@ class Workshop:
         self._log = log
         self._connecting = Batch(self._connect)
         self._disconnecting = Batch(self._disconnect)
+        self.credentials = Credentials(config.tls.ca.parent, config.containers, APP_UID)
+        self.groups = Groups(config.cgroup_dir)
         self.starting = asyncio.Semaphore(config.parallel_starts)
         """Held by each container that is being started."""
         subnet = config.overlay_subnet
@@ -180,6 +184,9 @@ class Workshop:
             shutil.copyfile(Path(netlab.demo.__file__).with_name("app.py"), app / "app.py")
         elif recipe.directory:
             await _copy(Path(recipe.directory), app)
+        (app / TMP).mkdir(mode=0o700, exist_ok=True)
+        os.chown(app / TMP, APP_UID, APP_UID)
+        self.credentials.issue(record.handle, record.address, recipe.units)
         bootstrap = self._make_bootstrap(
             record.address,
             record.handle,
@@ -237,7 +244,7 @@ class Workshop:
             stdout=Path(record.logs["access"]),
             stderr=Path(record.logs["sidecar"]),
             resolv_conf=self.config.resolv_conf,
-            cgroup=self._cgroup(record),
+            cgroup=self.groups.make_sidecar(record.handle),
         )
         return watch(child)
 
@@ -259,12 +266,13 @@ class Workshop:
                 cell_address=record.cell_address,
                 ports=record.ports,
                 home=str(home),
+                credentials=self.credentials.environment(record.handle),
             ),
             cwd=home,
             stdout=log,
             stderr=log,
             resolv_conf=self.config.resolv_conf,
-            cgroup=self._cgroup(record),
+            cgroup=self.groups.make_app(record.handle, recipe),
             nofile=recipe.nofile,
         )
         return watch(child)
@@ -274,14 +282,14 @@ class Workshop:
 
         The container's processes are killed, if any is left. What cannot be taken back is logged.
         """
-        group = self._cgroup_path(record)
         try:
             await self._disconnecting.do(self.net(record))
         except NetlabError as error:
             self._log.error("%s: %s", record.node, error)
-        steps: list[Callable[[], None]] = [lambda: netns.delete(record.namespace, self.config.namespaces)]
-        if group is not None:
-            steps = [lambda: cgroup.kill(group), lambda: cgroup.remove(group), *steps]
+        steps: list[Callable[[], None]] = [
+            lambda: self.groups.end(record.handle),
+            lambda: netns.delete(record.namespace, self.config.namespaces),
+        ]
         for step in steps:
             try:
                 step()
@@ -295,16 +303,6 @@ class Workshop:
     @property
     def _cell_namespace(self) -> Path:
         return self.config.namespaces / self.config.namespace
-
-    def _cgroup_path(self, record: Record) -> Path | None:
-        parent = self.config.cgroup_dir
-        return None if parent is None else parent / f"container-{record.handle}"
-
-    def _cgroup(self, record: Record) -> Path | None:
-        group = self._cgroup_path(record)
-        if group is not None:
-            group.mkdir(parents=True, exist_ok=True)
-        return group
 
 
 async def _copy(source: Path, target: Path) -> None:
