@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 import httpx
@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from netlab.capi.changes import DiegoChange, RefreshRoutes
 from netlab.capi.link import Link
 from netlab.capi.recipe import LRP_DOMAIN
+from netlab.capi.usage import CellUsage, Usage
 from netlab.errors import MeshError
 from netlab.protocols import bbs_events
 from netlab.protocols import bbs_pb2 as bbs
@@ -38,6 +39,7 @@ class BbsClient(Link[DiegoChange]):
         super().__init__(f"BBS at {url}", sync_seconds, log)
         self._state = state
         self._routes_updates = routes_updates
+        self._reps = CellUsage(tls, log)
         transport = httpx.AsyncHTTPTransport(verify=tls.client_context(), socket_options=bbs_events.KEEPALIVE)
         self._http = httpx.AsyncClient(base_url=url, transport=transport, timeout=_TIMEOUT_SECONDS, trust_env=False)
 
@@ -47,6 +49,7 @@ class BbsClient(Link[DiegoChange]):
             await super().run()
         finally:
             await self._http.aclose()
+            await self._reps.aclose()
 
     def put(self, changes: Sequence[DiegoChange]) -> None:
         """Enqueue changes; a refresh that waits already is not enqueued again."""
@@ -61,6 +64,14 @@ class BbsClient(Link[DiegoChange]):
         if answer.HasField("error") and answer.error.type != bbs.Error.ResourceNotFound:
             raise ConnectionError(answer.error.message)
         return answer.actual_lrps
+
+    async def usage(self, cells: Collection[str]) -> Usage:
+        """What the instances on some cells use; those that cannot be asked are left out."""
+        try:
+            answer = await self._post("/v1/cells/list.r1", bbs.EventsByCellId(), bbs.CellsResponse)
+        except ConnectionError:
+            return {}
+        return await self._reps.of([cell.rep_url for cell in answer.cells if cell.cell_id in cells])
 
     async def follow(self, changed: asyncio.Event) -> None:
         """Set `changed` at the beginning and whenever instances change; ends with ConnectionError."""

@@ -9,10 +9,11 @@ soon as the peer answers again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from netlab.capi.usage import Usage
 from netlab.protocols import bbs_pb2 as bbs
 from netlab.protocols import copilot_pb2 as copilot
 
@@ -51,6 +52,9 @@ class DiegoLink(Protocol):
 
     async def actual_lrps(self, process_guid: str) -> Sequence[bbs.ActualLRP]:
         """The instances of a Diego process; raises ConnectionError if the BBS does not answer."""
+
+    async def usage(self, cells: Collection[str]) -> Usage:
+        """What the instances on some cells use; those that cannot be asked are left out."""
 
     async def follow(self, changed: asyncio.Event) -> None:
         """Set `changed` at the beginning and whenever instances change; ends with ConnectionError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -16,6 +16,7 @@ from netlab.capi.listing import Listing, among
 from netlab.capi.messages import ProcessScale, ProcessUpdate
 from netlab.capi.models import App, Process, now
 from netlab.capi.rollout import diego_guids, in_flight, versions_of
+from netlab.capi.usage import Usage
 from netlab.protocols import bbs_pb2 as bbs
 
 _PROCESSES = Listing(
@@ -170,12 +171,15 @@ async def stats(call: Call, app: App, process: Process) -> list[dict[str, Any]]:
         guids = diego_guids(process.guid, versions_of(transaction.session, process))
     try:
         lrps = [lrp for guid in guids for lrp in await call.api.diego.actual_lrps(guid)]
+        usage = await call.api.diego.usage({lrp.actual_lrp_instance_key.cell_id for lrp in lrps} - {""})
     except ConnectionError:
         raise stats_unavailable() from None
-    return _stats(process.type, process.instances, quotas, lrps)
+    return _stats(process.type, process.instances, quotas, lrps, usage)
 
 
-def _stats(kind: str, instances: int, quotas: dict[str, int], lrps: Sequence[bbs.ActualLRP]) -> list[dict[str, Any]]:
+def _stats(
+    kind: str, instances: int, quotas: dict[str, int], lrps: Sequence[bbs.ActualLRP], usage: Usage
+) -> list[dict[str, Any]]:
     """One entry an index: of several instances one that runs, and one that is to stay before one that is to go."""
     by_index: dict[int, bbs.ActualLRP] = {}
     for lrp in lrps:
@@ -192,7 +196,8 @@ def _stats(kind: str, instances: int, quotas: dict[str, int], lrps: Sequence[bbs
             details = present.crash_reason or present.placement_error
             resources.append(_down(kind, index, details) | {"state": state, "uptime": _uptime(present)})
         else:
-            resources.append(_running(kind, present) | quotas)
+            used = usage.get(present.actual_lrp_instance_key.instance_guid, {})
+            resources.append(_running(kind, present, used) | quotas)
     return resources
 
 
@@ -215,14 +220,21 @@ def _down(kind: str, index: int, details: str) -> dict[str, Any]:
     }
 
 
-def _running(kind: str, lrp: bbs.ActualLRP) -> dict[str, Any]:
+def _running(kind: str, lrp: bbs.ActualLRP, used: Mapping[str, Any]) -> dict[str, Any]:
     net = lrp.actual_lrp_net_info
     return {
         "type": kind,
         "index": lrp.actual_lrp_key.index,
         "instance_guid": lrp.actual_lrp_instance_key.instance_guid,
         "state": "RUNNING",
-        "usage": {"time": stamp(now()), "cpu": 0.0, "mem": 0, "disk": 0},
+        # As the Cloud Controller has it, an instance that cannot be asked uses nothing.
+        "usage": {
+            "time": stamp(now()),
+            "cpu": used.get("cpu", 0.0),
+            "mem": used.get("memory", 0),
+            "disk": used.get("disk", 0),
+            "log_rate": 0,
+        },
         "host": net.address,
         "instance_internal_ip": net.instance_address,
         "instance_ports": [

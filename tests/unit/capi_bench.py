@@ -24,6 +24,7 @@ class Recorder:
     def __init__(self):
         self.changes = []
         self.lrps: list[bbs.ActualLRP] | None = []
+        self.used: dict[str, dict[str, dict[str, float]]] = {}
 
     def put(self, changes):
         self.changes += changes
@@ -36,6 +37,9 @@ class Recorder:
         if self.lrps is None:
             raise ConnectionError("away")
         return [lrp for lrp in self.lrps if lrp.actual_lrp_key.process_guid == process_guid]
+
+    async def usage(self, cells):
+        return {guid: used for cell in cells for guid, used in self.used.get(cell, {}).items()}
 
     async def follow(self, changed: asyncio.Event) -> None:
         changed.set()

@@ -34,9 +34,13 @@ def make_app(rep: Rep) -> Starlette:
             return JSONResponse({"error": f"no container {guid} here"}, status_code=404)
         return Response(status_code=202)
 
+    async def metrics(_request: Request) -> Response:
+        return JSONResponse(await rep.metrics())
+
     return Starlette(
         routes=[
             Route("/ping", ping),
+            Route("/v1/containers/metrics", metrics),
             Route("/state", state),
             Route("/work", work, methods=["POST"]),
             Route("/v1/lrps/{process_guid}/instances/{instance_guid}/stop", stop, methods=["POST"]),

@@ -215,9 +215,11 @@ class Container:
             )
             if self._stop.is_set():
                 raise _StopError
-            for name, process in (("the app", self._app), ("the sidecar", self._sidecar)):
-                if process.exited.done():
-                    raise ContainerFailedError(f"{name} {describe(process.exited.result())}")
+            if self._app.exited.done():
+                end = self._workshop.groups.end_of_app(self.lrp.instance_guid, self._app.exited.result())
+                raise ContainerFailedError(f"the app {end}")
+            if self._sidecar.exited.done():
+                raise ContainerFailedError(f"the sidecar {describe(self._sidecar.exited.result())}")
             return await task
         finally:
             for pending in (task, stop):

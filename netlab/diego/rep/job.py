@@ -36,13 +36,14 @@ async def run(context: Context, *, make_bootstrap: MakeBootstrap = sidecar_boots
                 serving(make_app(rep), config.listen, config.tls.server_context()),
                 serving(make_admin_app(rep), config.admin_listen),
             ):
-                reporting = tasks.create_task(rep.keep_reporting())
+                keeping = [tasks.create_task(rep.keep_reporting()), tasks.create_task(rep.keep_credentials())]
                 # Whoever waits for all cells before it starts apps has them spread over all cells.
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(rep.reported.wait(), REPORT_SECONDS)
                 context.ready()
                 await context.stopping.wait()
-                reporting.cancel()
+                for task in keeping:
+                    task.cancel()
                 rep.leave()
     finally:
         await bbs.aclose()

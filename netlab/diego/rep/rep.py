@@ -14,11 +14,14 @@ from netlab.diego.bbs_client import BbsClient, BbsRefusedError, BbsUnreachableEr
 from netlab.diego.messages import LRP, CellState, Resources, Work
 from netlab.diego.rep.config import RepConfig
 from netlab.diego.rep.container import Container
+from netlab.diego.rep.metrics import Metrics
 from netlab.diego.rep.processes import adopt
 from netlab.diego.rep.record import ContainerState, Record, read_all
 from netlab.diego.rep.workshop import Workshop
 from netlab.protocols import bbs_pb2
 
+_RENEWAL_PAUSE = 60.0
+"""Seconds between two looks at the certificates, at most: containers come and go."""
 FAILING_PAUSE = 0.2
 """Seconds between heartbeats that the BBS does not answer."""
 
@@ -33,6 +36,7 @@ class Rep:
         self.containers: dict[str, Container] = {}
         self.reported = asyncio.Event()
         self.evacuating = False
+        self._metrics = Metrics()
         """Whether it gives its containers away and takes no new ones."""
         self._workshop = workshop
         self._bbs = bbs
@@ -76,6 +80,21 @@ class Rep:
             container = Container(own, str(IPv4Address(address)), self._workshop, self._bbs, self._log)
             self._keep(container, container.live())
         return Work(cell_id=self.config.cell_id, lrps=refused)
+
+    async def metrics(self) -> dict[str, dict[str, Any]]:
+        """What each container that serves uses, by its instance's guid; see Metrics.sample."""
+        running = [guid for guid, container in self.containers.items() if container.running]
+        workshop = self._workshop
+        places = {guid: (workshop.groups.app(guid), self.config.containers / guid) for guid in running}
+        # Counting files takes its time.
+        return await asyncio.to_thread(self._metrics.sample, places)
+
+    async def keep_credentials(self) -> None:
+        """Renew the containers' certificates for ever, each before it ends."""
+        while True:
+            addresses = {guid: container.address for guid, container in self.containers.items()}
+            due = self._workshop.credentials.renew(addresses)
+            await asyncio.sleep(min(max(due, 1.0), _RENEWAL_PAUSE))
 
     def stop(self, instance_guid: str) -> bool:
         """Stop a container; returns at once, and False if there is none of that guid."""
