@@ -7,14 +7,13 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from netlab.errors import KernelError, MachineError, NetlabBug
 
-LIMITS = ("memory", "pids", "cpu")
+LIMITS = frozenset({"memory", "pids", "cpu"})
 """The controllers that containers are limited by, where there are any."""
 
 
@@ -52,8 +51,6 @@ def leave(group: Path) -> None:
 def create(*parts: str) -> Path | None:
     """Make the group `parts[0]/parts[1]/…` below the root, if it is not there, and return its directory.
 
-    What is below it may have the limits that the machine has controllers for.
-
     None where the machine has no v2 hierarchy or does not let it be written to, as in some containers.
     """
     base = root()
@@ -69,7 +66,6 @@ def create(*parts: str) -> Path | None:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             return None
         raise KernelError(f"create cgroup {path}: {error.strerror}", errno=error.errno) from error
-    delegate(*(base.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)))
     return path
 
 
@@ -138,16 +134,20 @@ def _kill_once(path: Path) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
-def delegate(*groups: Path, wanted: Iterable[str] = LIMITS) -> None:
-    """Let what is below each of these groups use the controllers that the group has itself.
+def delegate(group: Path) -> None:
+    """Let the groups below this one use the controllers of LIMITS that the machine has; it must have no processes.
 
-    The groups come in order from the outermost one. A machine that has a controller in its v1 hierarchy, or whose
-    group does not pass it on, simply lacks it.
+    A machine that has a controller in its v1 hierarchy, or whose group does not pass it on, simply lacks it.
     """
-    for group in groups:
-        for name in available(group) & frozenset(wanted) - _names(group / "cgroup.subtree_control"):
+    base = root()
+    if base is None:
+        return
+    outer = [each for each in group.parents if each == base or base in each.parents]
+    for each in (*reversed(outer), group):
+        control = each / "cgroup.subtree_control"
+        for name in available(each) & LIMITS - _names(control):
             with suppress(OSError):
-                (group / "cgroup.subtree_control").write_text(f"+{name}")
+                control.write_text(f"+{name}")
 
 
 def available(group: Path) -> frozenset[str]:

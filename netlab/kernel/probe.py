@@ -230,10 +230,28 @@ def _cgroup() -> str:
     try:
         return f"{cgroup.root()}, {'with' if (path / 'cgroup.kill').exists() else 'without'} cgroup.kill"
     finally:
-        cgroup.remove(path)
-        # Another probe may be at work in it.
-        with suppress(NetlabError):
-            cgroup.remove(path.parent)
+        _remove(path)
+
+
+def _limits() -> str:
+    path = cgroup.create("netlab-probe", f"{os.getpid()}-limits")
+    if path is None:
+        raise OSError(errno.ENOENT, "no cgroup v2 hierarchy is mounted where it can be written to")
+    try:
+        cgroup.delegate(path.parent)
+        found, lacking = cgroup.available(path) & cgroup.LIMITS, cgroup.LIMITS - cgroup.available(path)
+        if lacking:
+            raise OSError(errno.ENOENT, f"the v2 hierarchy has no controller for {', '.join(sorted(lacking))}")
+        return f"controllers {', '.join(sorted(found))}"
+    finally:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    cgroup.remove(path)
+    # Another probe may be at work in it.
+    with suppress(NetlabError):
+        cgroup.remove(path.parent)
 
 
 _PROBES = (
@@ -251,6 +269,7 @@ _PROBES = (
     _Probe("nflog_trace", "optional", "a trace names the rule that matched; else it counts", _rule_trace),
     _Probe("bpf_netfilter", "optional", "a trace sees each header before and after NAT", _bpf_netfilter),
     _Probe("cgroup2", "optional", "ends a lab's processes with one write; else one by one", _cgroup),
+    _Probe("cgroup2_limits", "optional", "apps are limited in memory, processes and processor", _limits),
     _Probe(
         "netem", "optional", "delay and loss as faults; else they are not offered", lambda: _in_new_namespace(_netem)
     ),

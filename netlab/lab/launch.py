@@ -61,6 +61,7 @@ def prepare(
     try:
         state.write_private(paths.state, _state(wanted, file, paths, group))
         cgroup.create("netlab", lab)
+        cgroup.delegate(group)
         _supervisors[lab] = supervisor.give(paths)
     except BaseException:
         teardown.destroy(lab)

@@ -17,6 +17,7 @@ from netlab.diego.rep.workshop import Workshop
 from netlab.envoy.bootstrap import sidecar_bootstrap
 from netlab.kernel.iptc_backend import IptcBackend
 from netlab.kernel.ops import AddAddress, AddNeighbour, AddRoute, CreateVeth
+from netlab.lab import certificates
 from netlab.protocols import bbs_pb2 as pb
 from netlab.tls import TlsFiles
 
@@ -196,7 +197,10 @@ def test_the_environment_of_an_instance() -> None:
         cell_address="10.0.2.1",
         ports=[PortPair(8080, 61000), PortPair(9090, 61001)],
         home="/home/app",
+        credentials={"CF_INSTANCE_CERT": "/credentials/instance.crt"},
     )
+    assert found["CF_INSTANCE_CERT"] == "/credentials/instance.crt"
+    assert found["TMPDIR"] == "/home/app/tmp"
     assert found["COLOUR"] == "blue"
     assert found["CF_INSTANCE_ADDR"] == "10.0.2.1:61000"
     assert json.loads(found["CF_INSTANCE_PORTS"])[1] == {"external": 61001, "internal": 9090}
@@ -251,6 +255,7 @@ def test_records_are_read_by_the_rep_of_their_cell(tmp_path: Path, caplog: pytes
 
 
 def workshop(run_dir: Path, cell: str) -> Workshop:
+    certificates.make(run_dir, "lab", {})
     config = RepConfig(
         cell_id=cell,
         lab="lab",
