@@ -99,10 +99,10 @@ class Deployer:
             canceling = deployment.status_reason == CANCELING
             at_once = process.instances if canceling else deployment.max_in_flight
             after = advance(before, process.version, process.instances, at_once, running)
-            if running > 0 and not canceling:
-                deployment.healthy_at = now()
             if after == before and len(after) > 1:
                 return
+            if running > 0 and not canceling:
+                deployment.healthy_at = now()
             deployment.versions = after
             transaction.diego += version_changes(process.guid, before, after)
             if after.keys() != before.keys():

@@ -199,7 +199,7 @@ class Deployment(Labelled):
     status_reason: Mapped[str] = mapped_column(String(16), default="DEPLOYING")
     status_changed_at: Mapped[datetime] = mapped_column(default=now)
     healthy_at: Mapped[datetime] = mapped_column(default=now)
-    """When a new instance was last seen to run."""
+    """When the last new instance was seen to run that let the deployment go on."""
     droplet_guid: Mapped[str | None] = mapped_column(String(36))
     previous_droplet_guid: Mapped[str | None] = mapped_column(String(36))
     versions: Mapped[dict[str, Any]] = mapped_column(default=dict)

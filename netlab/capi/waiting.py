@@ -37,16 +37,19 @@ async def wait_running(client: CapiClient, process_guid: str, name: str, timeout
 
 async def wait_deployed(client: CapiClient, deployment_guid: str, name: str, timeout: float) -> None:
     """Return once a deployment is over; raises MeshError if it was given up, or halts for `timeout` seconds."""
-    begun = time.monotonic()
+    moved = time.monotonic()
+    healthy = ""
     pause = _FIRST_PAUSE
     while True:
         deployment = await client.get(f"/v3/deployments/{deployment_guid}")
         status = deployment["status"]
         if status["value"] == "FINALIZED":
             break
-        if time.monotonic() - begun > timeout:
+        if healthy != status["details"]["last_successful_healthcheck"]:
+            healthy, moved = status["details"]["last_successful_healthcheck"], time.monotonic()
+        if time.monotonic() - moved > timeout:
             raise MeshError(
-                f"app {name}: its new instances do not all run after {timeout:g} s; the old ones serve on",
+                f"app {name}: no further new instance runs after {timeout:g} s; the old ones serve on",
                 hint=f"netlab curl -X POST /v3/deployments/{deployment_guid}/actions/cancel goes back",
                 app=name,
             )
