@@ -7,6 +7,7 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -19,6 +20,7 @@ from netlab.capi.config import CapiConfig
 from netlab.capi.endpoints import ENDPOINTS
 from netlab.capi.errors import (
     ApiError,
+    insufficient_scope,
     invalid_token,
     not_authenticated,
     not_authorized,
@@ -106,11 +108,14 @@ def _endpoint(api: Api, handlers: Mapping[str, Handler]) -> Callable[[Request], 
             if handler is None:
                 raise unknown_request()
             if not (claims.may_read if method == "GET" else claims.may_write):
-                raise not_authorized()
+                raise insufficient_scope() if request.url.path.startswith("/v2/") else not_authorized()
             body = b"" if method in {"GET", "DELETE"} else await _body(request)
             call = Call(api, claims, request.url.path, request.path_params, request.query_params, body)
             answer = handler(call)
-            return await answer if inspect.isawaitable(answer) else answer
+            response = await answer if inspect.isawaitable(answer) else answer
+            if call.warnings:
+                response.headers["x-cf-warnings"] = ",".join(quote(warning) for warning in call.warnings)
+            return response
         except ApiError as error:
             return _refusal(error, request.url.path)
 

@@ -25,13 +25,15 @@ from netlab.capi.changes import associate, dissociate
 from netlab.capi.desired import process_lrp, process_targets
 from netlab.capi.documents import common, metadata, to_one, update_metadata
 from netlab.capi.errors import unprocessable
+from netlab.capi.jobs import accepted
 from netlab.capi.listing import Listing, among
 from netlab.capi.messages import AppCreate, AppUpdate, EnvironmentUpdate, Lifecycle, NetlabLifecycle
 from netlab.capi.models import App, Destination, Process, Route, Space, new_guid
+from netlab.capi.presenting import SPACE, SPACE_ORGANIZATION
 from netlab.capi.recipe import vcap_application
 from netlab.capi.rollout import CANCELED, diego_guids, finish, in_flight, versions_of
 from netlab.capi.routes import mappings_changed, route_mappings
-from netlab.capi.spaces import accepted
+from netlab.capi.stacks import STACK
 from netlab.protocols import bbs_pb2 as bbs
 
 _APPS = Listing(
@@ -41,9 +43,11 @@ _APPS = Listing(
         "names": among(App.name),
         "space_guids": among(App.space_guid),
         "organization_guids": lambda guids: App.space.has(Space.organization_guid.in_(guids)),
+        "stacks": lambda names: App.guid.is_not(None) if {"", STACK} & set(names) else App.guid.is_(None),
+        "lifecycle_type": among(App.lifecycle_type),
     },
     orders=("created_at", "updated_at", "name", "state"),
-    ignored=("include",),
+    inclusions={"space": SPACE, "org": SPACE_ORGANIZATION, "space.organization": SPACE_ORGANIZATION},
 )
 
 
@@ -55,7 +59,7 @@ def _app(call: Call, app: App) -> dict[str, Any]:
         "state": app.state,
         "lifecycle": {"type": app.lifecycle_type, "data": app.lifecycle_data},
         "metadata": metadata(app),
-        "relationships": {"space": to_one(app.space_guid)},
+        "relationships": {"space": to_one(app.space_guid), "current_droplet": to_one(app.current_droplet_guid)},
         "links": {
             "self": call.link(path),
             "space": call.link(f"/v3/spaces/{app.space_guid}"),
@@ -67,6 +71,11 @@ def _app(call: Call, app: App) -> dict[str, Any]:
             "stop": call.link(f"{path}/actions/stop", "POST"),
             "restart": call.link(f"{path}/actions/restart", "POST"),
             "deployments": call.link(f"/v3/deployments?app_guids={app.guid}"),
+            "packages": call.link(f"{path}/packages"),
+            "current_droplet": call.link(f"{path}/droplets/current"),
+            "droplets": call.link(f"{path}/droplets"),
+            "features": call.link(f"{path}/features"),
+            "manifest": call.link(f"{path}/manifest"),
         },
     }
 
@@ -80,7 +89,7 @@ def list_apps(call: Call) -> Response:
 def show_app(call: Call) -> Response:
     """GET /v3/apps/:guid."""
     with call.transaction() as transaction:
-        return JSONResponse(_app(call, transaction.get(App, call.guid)))
+        return _APPS.single(call, _app, transaction.get(App, call.guid))
 
 
 def create_app(call: Call) -> Response:
@@ -316,5 +325,5 @@ def lifecycle(given: Lifecycle | None) -> tuple[str, dict[str, Any]]:
             raise unprocessable("Lifecycle data directory must be an absolute path")
         return "netlab", data.model_dump()
     if given.type == "buildpack":
-        return "buildpack", {"buildpacks": [], "stack": "cflinuxfs3"} | given.data
+        return "buildpack", {"buildpacks": [], "stack": STACK} | given.data
     raise unprocessable("Lifecycle type must be one of: netlab, buildpack")

@@ -79,6 +79,8 @@ class Call:
     """What the path's placeholders stood for."""
     query: QueryParams
     body: bytes = b""
+    warnings: list[str] = field(default_factory=list)
+    """What the sender should know although the request succeeds."""
 
     @property
     def guid(self) -> str:
@@ -120,7 +122,7 @@ def parse(body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise unparsable()
     if b"\\u" in body:
-        _check_text(document)
+        check_text(document)
     return document
 
 
@@ -128,7 +130,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _check_text(document: Any) -> None:
+def check_text(document: Any) -> None:
     """Refuse NUL and lone surrogates: no environment, path or database column can hold them."""
     pending = [document]
     while pending:

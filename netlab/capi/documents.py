@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
+from netlab.capi.errors import unprocessable
+from netlab.capi.labels import ANNOTATIONS_MAX, LABELS_MAX
 from netlab.capi.messages import Metadata
-from netlab.capi.models import Record
-
-
-class Labelled(Protocol):
-    """A row with labels and annotations."""
-
-    labels: Any
-    annotations: Any
+from netlab.capi.models import Labelled, Record
 
 
 def stamp(moment: datetime) -> str:
@@ -41,12 +36,16 @@ def to_one(guid: str | None) -> dict[str, Any]:
 
 
 def update_metadata(row: Labelled, message: Metadata | None) -> None:
-    """Merge a request's metadata into a row; a null value removes its key."""
+    """Merge a request's metadata into a row; a null value removes its key. Raises 422 if there are too many."""
     if message is not None:
-        row.labels = _merged(row.labels or {}, message.labels)
-        row.annotations = _merged(row.annotations or {}, message.annotations)
+        row.labels = _merged("labels", LABELS_MAX, row.labels or {}, message.labels)
+        row.annotations = _merged("annotations", ANNOTATIONS_MAX, row.annotations or {}, message.annotations)
 
 
-def _merged(present: dict[str, str], given: dict[str, str | None]) -> dict[str, str]:
-    merged: dict[str, str | None] = {**present, **given}
-    return {key: value for key, value in merged.items() if value is not None}
+def _merged(what: str, largest: int, present: dict[str, str], given: dict[str, str | None]) -> dict[str, str]:
+    both: dict[str, str | None] = {**present, **given}
+    merged = {key: value for key, value in both.items() if value is not None}
+    if len(merged) > largest:
+        more = len(merged) - len(present)
+        raise unprocessable(f"Failed to add {more} {what} because it would exceed maximum of {largest}")
+    return merged

@@ -15,9 +15,13 @@ class ApiError(Exception):
         self.title = title
         self.details = details
 
+    def errors(self) -> list[dict[str, Any]]:
+        """Each detail with the code and the title."""
+        return [{"code": self.code, "title": self.title, "detail": text} for text in self.details]
+
     def document(self) -> dict[str, Any]:
         """The body of the response."""
-        return {"errors": [{"code": self.code, "title": self.title, "detail": text} for text in self.details]}
+        return {"errors": self.errors()}
 
     def v2_document(self) -> dict[str, Any]:
         """The body of the response in version 2 of the API."""
@@ -37,6 +41,12 @@ def not_authenticated() -> ApiError:
 def not_authorized() -> ApiError:
     """The token lacks the scope that the request needs."""
     return ApiError(403, 10003, "CF-NotAuthorized", "You are not authorized to perform the requested action")
+
+
+def insufficient_scope() -> ApiError:
+    """The same, as version 2 of the API has it."""
+    text = "Your token lacks the necessary scopes to access this resource."
+    return ApiError(403, 10007, "CF-InsufficientScope", text)
 
 
 def unknown_request() -> ApiError:
@@ -74,6 +84,12 @@ def unprocessable(*details: str) -> ApiError:
 def missing(kind: str) -> ApiError:
     """There is no such resource; `kind` is its name with a capital letter, as in "App"."""
     return ApiError(404, 10010, "CF-ResourceNotFound", f"{kind} not found")
+
+
+def bits_uploaded() -> ApiError:
+    """A package holds one upload."""
+    text = "Bits may be uploaded only once. Create a new package to upload different bits."
+    return ApiError(400, 150004, "CF-PackageBitsAlreadyUploaded", text)
 
 
 def stats_unavailable() -> ApiError:

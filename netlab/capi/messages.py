@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from netlab.capi.labels import annotation_fault, key_fault, value_fault
 
 PORTS_MAX = 10
 INSTANCES_MAX = 10_000
@@ -98,6 +100,20 @@ class Metadata(_Body):
     labels: dict[str, str | None] = {}
     annotations: dict[str, str | None] = {}
 
+    @model_validator(mode="after")
+    def _words(self) -> Self:
+        """Keys and values are such as selectors can name."""
+        checks = (("label", self.labels, value_fault), ("annotation", self.annotations, annotation_fault))
+        for kind, pairs, value_check in checks:
+            for key, value in pairs.items():
+                # What is to be removed may be called what it likes.
+                key_error = None if value is None else key_fault(key)
+                value_error = None if value is None else value_check(value)
+                if key_error or value_error:
+                    what = "key" if key_error else "value"
+                    raise ValueError(f"{kind} {what} error: {key_error or value_error}")
+        return self
+
 
 class SpaceRelationships(_Body):
     """What an app belongs to."""
@@ -115,6 +131,16 @@ class OrganizationCreate(_Body):
     """POST /v3/organizations."""
 
     name: Name
+    suspended: bool | None = None
+    metadata: Metadata | None = None
+
+
+class OrganizationUpdate(_Body):
+    """PATCH /v3/organizations/:guid."""
+
+    name: Name | None = None
+    suspended: bool | None = None
+    metadata: Metadata | None = None
 
 
 class SpaceCreate(_Body):
@@ -122,6 +148,20 @@ class SpaceCreate(_Body):
 
     name: Name
     relationships: OrganizationRelationships
+    metadata: Metadata | None = None
+
+
+class SpaceUpdate(_Body):
+    """PATCH /v3/spaces/:guid."""
+
+    name: Name | None = None
+    metadata: Metadata | None = None
+
+
+class FeatureUpdate(_Body):
+    """PATCH of a feature of an app or a space."""
+
+    enabled: bool
 
 
 class DomainRelationships(_Body):
@@ -139,6 +179,12 @@ class DomainCreate(_Body):
     relationships: DomainRelationships | None = None
     router_group: None = None
     metadata: Metadata | None = None
+
+
+class SharedOrganizations(_Body):
+    """POST /v3/domains/:guid/relationships/shared_organizations."""
+
+    data: Annotated[list[Resource], Field(min_length=1)]
 
 
 class Lifecycle(_Body):

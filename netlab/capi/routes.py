@@ -14,10 +14,11 @@ from netlab.capi.config import CapiConfig
 from netlab.capi.desired import copilot_route, route_weights
 from netlab.capi.documents import common, metadata, to_one, update_metadata
 from netlab.capi.errors import unprocessable
+from netlab.capi.jobs import accepted
 from netlab.capi.listing import Listing, among
 from netlab.capi.messages import MetadataUpdate, RouteCreate
 from netlab.capi.models import App, Destination, Domain, Process, Route, Space
-from netlab.capi.spaces import accepted
+from netlab.capi.presenting import DOMAIN, SPACE, SPACE_ORGANIZATION
 from netlab.protocols import copilot_pb2 as copilot
 
 _RESERVED = frozenset({"api", "bbs", "copilot", "login", "pilot", "uaa"})
@@ -30,9 +31,10 @@ _ROUTES = Listing(
         "space_guids": among(Route.space_guid),
         "domain_guids": among(Route.domain_guid),
         "organization_guids": lambda guids: Route.space.has(Space.organization_guid.in_(guids)),
+        "ports": lambda _ports: Route.guid.is_(None),
         "app_guids": lambda guids: Route.destinations.any(Destination.app_guid.in_(guids)),
     },
-    ignored=("include",),
+    inclusions={"domain": DOMAIN, "space": SPACE, "space.organization": SPACE_ORGANIZATION},
 )
 
 
@@ -86,7 +88,7 @@ def list_app_routes(call: Call) -> Response:
 def show_route(call: Call) -> Response:
     """GET /v3/routes/:guid."""
     with call.transaction() as transaction:
-        return JSONResponse(present_route(call, transaction.get(Route, call.guid)))
+        return _ROUTES.single(call, present_route, transaction.get(Route, call.guid))
 
 
 def create_route(call: Call) -> Response:

@@ -1,24 +1,21 @@
-"""Organizations, spaces and jobs."""
+"""Spaces."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import String, cast, or_, select
+from sqlalchemy import select
 from starlette.responses import JSONResponse, Response
 
+from netlab.capi.apps import remove_app
 from netlab.capi.call import Call, Transaction
-from netlab.capi.documents import common, to_one
+from netlab.capi.documents import to_one, update_metadata
 from netlab.capi.errors import missing, unprocessable
+from netlab.capi.jobs import accepted
 from netlab.capi.listing import Listing, among
-from netlab.capi.messages import OrganizationCreate, SpaceCreate
-from netlab.capi.models import Domain, Job, Organization, Space
+from netlab.capi.messages import FeatureUpdate, SpaceCreate, SpaceUpdate
+from netlab.capi.models import Organization, Route, Space
+from netlab.capi.presenting import ORGANIZATION, present_space
+from netlab.capi.routes import remove_route
 
-_ORGANIZATIONS = Listing(
-    Organization,
-    {"guids": among(Organization.guid), "names": among(Organization.name)},
-    orders=("created_at", "updated_at", "name"),
-)
 _SPACES = Listing(
     Space,
     {
@@ -27,121 +24,20 @@ _SPACES = Listing(
         "organization_guids": among(Space.organization_guid),
     },
     orders=("created_at", "updated_at", "name"),
+    inclusions={"org": ORGANIZATION, "organization": ORGANIZATION},
 )
-
-
-def accepted(call: Call, transaction: Transaction, operation: str) -> Response:
-    """The answer to a deletion: a job, complete already, that the Location header names."""
-    job = Job(operation=operation)
-    transaction.session.add(job)
-    transaction.session.flush()
-    return Response(status_code=202, headers={"location": call.url(f"/v3/jobs/{job.guid}")})
-
-
-def show_job(call: Call) -> Response:
-    """GET /v3/jobs/:guid."""
-    with call.transaction() as transaction:
-        job = transaction.get(Job, call.guid)
-        return JSONResponse(
-            {
-                **common(job),
-                "operation": job.operation,
-                "state": job.state,
-                "errors": [],
-                "warnings": [],
-                "links": {"self": call.link(f"/v3/jobs/{job.guid}")},
-            }
-        )
-
-
-def _organization(call: Call, organization: Organization) -> dict[str, Any]:
-    path = f"/v3/organizations/{organization.guid}"
-    return {
-        **common(organization),
-        "name": organization.name,
-        "suspended": False,
-        "relationships": {"quota": to_one(None)},
-        "metadata": {"labels": {}, "annotations": {}},
-        "links": {
-            "self": call.link(path),
-            "domains": call.link(f"{path}/domains"),
-            "default_domain": call.link(f"{path}/domains/default"),
-        },
-    }
-
-
-def list_organizations(call: Call) -> Response:
-    """GET /v3/organizations."""
-    with call.transaction() as transaction:
-        return _ORGANIZATIONS.answer(call, transaction, _organization)
-
-
-def show_organization(call: Call) -> Response:
-    """GET /v3/organizations/:guid."""
-    with call.transaction() as transaction:
-        return JSONResponse(_organization(call, transaction.get(Organization, call.guid)))
-
-
-def create_organization(call: Call) -> Response:
-    """POST /v3/organizations."""
-    message = call.message(OrganizationCreate)
-    with call.transaction() as transaction:
-        return JSONResponse(_organization(call, add_organization(transaction, message.name)), 201)
-
-
-def add_organization(transaction: Transaction, name: str) -> Organization:
-    """Make an organization; raises 422 if the name is taken."""
-    if transaction.session.scalar(select(Organization.position).where(Organization.name == name)):
-        raise unprocessable(f"Organization '{name}' already exists.")
-    organization = Organization(name=name)
-    transaction.session.add(organization)
-    transaction.session.flush()
-    return organization
-
-
-def usable_domains(organization: Organization) -> Any:
-    """The condition for the domains that an organization may use: shared ones, its own, those shared with it."""
-    # A JSON array of guids, searched as text: needs no dialect's own function.
-    return or_(
-        Domain.organization_guid.is_(None),
-        Domain.organization_guid == organization.guid,
-        cast(Domain.shared_organization_guids, String).contains(organization.guid),
-    )
-
-
-def default_domain(transaction: Transaction, organization: Organization) -> Domain:
-    """The first external domain that the organization may use."""
-    domain = transaction.session.scalar(
-        select(Domain).where(~Domain.internal, usable_domains(organization)).order_by(Domain.position).limit(1)
-    )
-    if domain is None:
-        raise missing("Domain")
-    return domain
-
-
-def _space(call: Call, space: Space) -> dict[str, Any]:
-    return {
-        **common(space),
-        "name": space.name,
-        "relationships": {"organization": to_one(space.organization_guid), "quota": to_one(None)},
-        "metadata": {"labels": {}, "annotations": {}},
-        "links": {
-            "self": call.link(f"/v3/spaces/{space.guid}"),
-            "organization": call.link(f"/v3/organizations/{space.organization_guid}"),
-        },
-    }
 
 
 def list_spaces(call: Call) -> Response:
     """GET /v3/spaces."""
     with call.transaction() as transaction:
-        return _SPACES.answer(call, transaction, _space)
+        return _SPACES.answer(call, transaction, present_space)
 
 
 def show_space(call: Call) -> Response:
     """GET /v3/spaces/:guid."""
     with call.transaction() as transaction:
-        return JSONResponse(_space(call, transaction.get(Space, call.guid)))
+        return _SPACES.single(call, present_space, transaction.get(Space, call.guid))
 
 
 def create_space(call: Call) -> Response:
@@ -149,18 +45,107 @@ def create_space(call: Call) -> Response:
     message = call.message(SpaceCreate)
     owner = message.relationships.organization.data
     with call.transaction() as transaction:
-        organization = owner and transaction.session.scalar(select(Organization).where(Organization.guid == owner.guid))
+        organization = owner and transaction.session.get(Organization, owner.guid)
         if not organization:
             raise unprocessable("Invalid organization. Ensure the organization exists and you have access to it.")
-        return JSONResponse(_space(call, add_space(transaction, organization, message.name)), 201)
+        space = add_space(transaction, organization, message.name)
+        update_metadata(space, message.metadata)
+        transaction.session.flush()
+        return JSONResponse(present_space(call, space), 201)
 
 
 def add_space(transaction: Transaction, organization: Organization, name: str) -> Space:
     """Make a space; raises 422 if the organization has one of that name."""
-    taken = select(Space.position).where(Space.organization_guid == organization.guid, Space.name == name)
-    if transaction.session.scalar(taken):
-        raise unprocessable("Name must be unique per organization")
+    _check_name(transaction, organization.guid, name)
     space = Space(name=name, organization_guid=organization.guid)
     transaction.session.add(space)
     transaction.session.flush()
     return space
+
+
+def _check_name(transaction: Transaction, organization_guid: str, name: str) -> None:
+    taken = select(Space.position).where(Space.organization_guid == organization_guid, Space.name == name)
+    if transaction.session.scalar(taken):
+        raise unprocessable("Name must be unique per organization")
+
+
+def update_space(call: Call) -> Response:
+    """PATCH /v3/spaces/:guid: name and metadata."""
+    message = call.message(SpaceUpdate)
+    with call.transaction() as transaction:
+        space = transaction.get(Space, call.guid)
+        if message.name is not None and message.name != space.name:
+            _check_name(transaction, space.organization_guid, message.name)
+            space.name = message.name
+        update_metadata(space, message.metadata)
+        transaction.session.flush()
+        return JSONResponse(present_space(call, space))
+
+
+def delete_space(call: Call) -> Response:
+    """DELETE /v3/spaces/:guid, with its apps and routes."""
+    with call.transaction() as transaction:
+        remove_space(transaction, transaction.get(Space, call.guid))
+        return accepted(call, transaction, "space.delete")
+
+
+def remove_space(transaction: Transaction, space: Space) -> None:
+    """Delete a space with its apps and routes, and tell everybody."""
+    session = transaction.session
+    for app in list(space.apps):
+        remove_app(transaction, app)
+    for route in list(space.routes):
+        remove_route(transaction, route)
+    session.flush()
+    session.expire(space)
+    session.delete(space)
+
+
+def delete_unmapped_routes(call: Call) -> Response:
+    """DELETE /v3/spaces/:guid/routes?unmapped=true."""
+    with call.transaction() as transaction:
+        space = transaction.get(Space, call.guid)
+        if call.query.get("unmapped") != "true":
+            raise unprocessable(
+                "Mass delete not supported for mapped routes. Use 'unmapped=true' parameter to delete all unmapped "
+                "routes."
+            )
+        unmapped = select(Route).where(Route.space_guid == space.guid, ~Route.destinations.any())
+        for route in transaction.session.scalars(unmapped).all():
+            remove_route(transaction, route)
+        return accepted(call, transaction, "space.delete_unmapped_routes")
+
+
+def show_isolation_segment(call: Call) -> Response:
+    """GET /v3/spaces/:guid/relationships/isolation_segment: there are none."""
+    with call.transaction() as transaction:
+        transaction.get(Space, call.guid)
+        return JSONResponse(to_one(None) | {"links": {"self": call.link(call.path)}})
+
+
+_SSH = {"name": "ssh", "description": "Enable SSHing into apps in the space.", "enabled": False}
+
+
+def list_features(call: Call) -> Response:
+    """GET /v3/spaces/:guid/features."""
+    with call.transaction() as transaction:
+        transaction.get(Space, call.guid)
+        return JSONResponse({"features": [_SSH]})
+
+
+def show_feature(call: Call) -> Response:
+    """GET /v3/spaces/:guid/features/:name."""
+    with call.transaction() as transaction:
+        transaction.get(Space, call.guid)
+        if call.parameters["name"] != "ssh":
+            raise missing("Feature")
+        return JSONResponse(_SSH)
+
+
+def update_feature(call: Call) -> Response:
+    """PATCH /v3/spaces/:guid/features/:name: what there is not cannot be switched on."""
+    message = call.message(FeatureUpdate)
+    answer = show_feature(call)
+    if message.enabled:
+        raise unprocessable("Feature 'ssh' cannot be enabled: `netlab exec` opens a shell in an app's container")
+    return answer

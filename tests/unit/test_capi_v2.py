@@ -328,7 +328,7 @@ def test_refusals_before_any_handler(bench):
     bad = {"authorization": "bearer no"}
     assert bench.refusal("GET", "/v2/apps", headers=bad) == (401, 1000, "CF-InvalidAuthToken")
     read_only = {"authorization": f"bearer {bench.tokens(scope='cloud_controller.read')['access_token']}"}
-    assert bench.refusal("POST", "/v2/apps", {}, headers=read_only) == (403, 10003, "CF-NotAuthorized")
+    assert bench.refusal("POST", "/v2/apps", {}, headers=read_only) == (403, 10007, "CF-InsufficientScope")
 
 
 def test_pages_and_queries(bench):

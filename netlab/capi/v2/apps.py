@@ -16,11 +16,11 @@ from netlab.capi.messages import HealthCheck, HealthCheckData, Lifecycle, Proces
 from netlab.capi.models import App, Process, Space
 from netlab.capi.processes import configure, scale
 from netlab.capi.recipe import ports
+from netlab.capi.stacks import STACK_GUID
 from netlab.capi.v2.documents import entity
 from netlab.capi.v2.errors import docker_disabled, find, invalid, invalid_relation, refusing, related, taking
 from netlab.capi.v2.listing import Listing
 from netlab.capi.v2.messages import AppCreate, AppUpdate, read
-from netlab.capi.v2.stacks import STACK_GUID
 
 APPS = Listing(
     App,

@@ -7,10 +7,9 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from netlab.capi.call import Call, Transaction
-from netlab.capi.domains import add_domain, remove_domain
+from netlab.capi.domains import add_domain, remove_domain, usable_domains
 from netlab.capi.listing import among
 from netlab.capi.models import Domain, Organization, Space
-from netlab.capi.spaces import usable_domains
 from netlab.capi.v2.documents import deleted, entity
 from netlab.capi.v2.errors import find, missing, not_empty, related, taking
 from netlab.capi.v2.listing import Listing

@@ -14,11 +14,11 @@ from starlette.responses import JSONResponse, Response
 
 from netlab.capi.call import Call, Transaction
 from netlab.capi.desired import process_targets
+from netlab.capi.domains import usable_domains
 from netlab.capi.errors import ApiError
 from netlab.capi.models import App, Destination, Domain, Job, Process, Route, Space
 from netlab.capi.processes import stats
 from netlab.capi.recipe import vcap_application
-from netlab.capi.spaces import usable_domains
 from netlab.capi.v2.apps import app_fields, web
 from netlab.capi.v2.documents import job
 from netlab.capi.v2.errors import find, instances_error, instances_unavailable, stopped_stats, wrong_body

@@ -10,8 +10,9 @@ from starlette.responses import JSONResponse, Response
 from netlab.capi.call import Call
 from netlab.capi.listing import among
 from netlab.capi.models import App, Job, Organization, Route, Space
+from netlab.capi.organizations import add_organization
 from netlab.capi.routes import remove_route
-from netlab.capi.spaces import add_organization, add_space
+from netlab.capi.spaces import add_space
 from netlab.capi.v2.apps import APPS, present_app
 from netlab.capi.v2.documents import entity, job
 from netlab.capi.v2.errors import find, related, taking

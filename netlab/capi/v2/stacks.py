@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
 from netlab.capi.call import Call
+from netlab.capi.stacks import STACK, STACK_DESCRIPTION, STACK_GUID, STACK_STAMP
 from netlab.capi.v2.errors import no_such
 from netlab.capi.v2.listing import constant, queries
-
-STACK = "cflinuxfs3"
-STACK_GUID = str(uuid.uuid5(uuid.NAMESPACE_DNS, STACK))
-_STAMP = "2018-10-01T00:00:00Z"
 
 
 def _stack() -> dict[str, Any]:
     return {
-        "metadata": {"guid": STACK_GUID, "url": f"/v2/stacks/{STACK_GUID}", "created_at": _STAMP, "updated_at": _STAMP},
-        "entity": {"name": STACK, "description": "The file system of the machine that netlab runs on"},
+        "metadata": {
+            "guid": STACK_GUID,
+            "url": f"/v2/stacks/{STACK_GUID}",
+            "created_at": STACK_STAMP,
+            "updated_at": STACK_STAMP,
+        },
+        "entity": {"name": STACK, "description": STACK_DESCRIPTION},
     }
 
 
