@@ -296,13 +296,6 @@ def update_environment(call: Call) -> Response:
         return _environment(call, app)
 
 
-def show_ssh_enabled(call: Call) -> Response:
-    """GET /v3/apps/:guid/ssh_enabled."""
-    with call.transaction() as transaction:
-        transaction.get(App, call.guid)
-        return JSONResponse({"enabled": False, "reason": "Disabled globally"})
-
-
 def check_name(transaction: Transaction, space_guid: str, name: str) -> None:
     """Raise 422 if an app of the space has the name."""
     taken = select(App.position).where(App.space_guid == space_guid, App.name == name)

@@ -73,6 +73,14 @@ class BbsClient(Link[DiegoChange]):
             return {}
         return await self._reps.of([cell.rep_url for cell in answer.cells if cell.cell_id in cells])
 
+    async def retire(self, process_guid: str, index: int) -> None:
+        """Have an instance replaced, if there is one; raises ConnectionError."""
+        key = bbs.ActualLRPKey(process_guid=process_guid, index=index, domain=LRP_DOMAIN)
+        request = bbs.RetireActualLRPRequest(actual_lrp_key=key)
+        answer = await self._post("/v1/actual_lrps/retire", request, bbs.ActualLRPLifecycleResponse)
+        if answer.HasField("error") and answer.error.type != bbs.Error.ResourceNotFound:
+            raise ConnectionError(answer.error.message)
+
     async def follow(self, changed: asyncio.Event) -> None:
         """Set `changed` at the beginning and whenever instances change; ends with ConnectionError."""
         timeout = httpx.Timeout(None, connect=_TIMEOUT_SECONDS)

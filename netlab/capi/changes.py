@@ -56,6 +56,9 @@ class DiegoLink(Protocol):
     async def usage(self, cells: Collection[str]) -> Usage:
         """What the instances on some cells use; those that cannot be asked are left out."""
 
+    async def retire(self, process_guid: str, index: int) -> None:
+        """Have an instance of a Diego process replaced; raises ConnectionError if the BBS does not answer."""
+
     async def follow(self, changed: asyncio.Event) -> None:
         """Set `changed` at the beginning and whenever instances change; ends with ConnectionError."""
 

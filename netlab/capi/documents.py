@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from netlab.capi.errors import unprocessable
+from netlab.capi.errors import too_many
 from netlab.capi.labels import ANNOTATIONS_MAX, LABELS_MAX
 from netlab.capi.messages import Metadata
 from netlab.capi.models import Labelled, Record
@@ -46,6 +46,5 @@ def _merged(what: str, largest: int, present: dict[str, str], given: dict[str, s
     both: dict[str, str | None] = {**present, **given}
     merged = {key: value for key, value in both.items() if value is not None}
     if len(merged) > largest:
-        more = len(merged) - len(present)
-        raise unprocessable(f"Failed to add {more} {what} because it would exceed maximum of {largest}")
+        raise too_many(what, len(merged) - len(present), largest)
     return merged

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from netlab.capi import apps, deployments, destinations, domains, jobs, organizations, processes, routes, spaces, stacks
+from netlab.capi import (
+    absent,
+    apps,
+    deployments,
+    destinations,
+    domains,
+    droplets,
+    features,
+    jobs,
+    organizations,
+    packages,
+    processes,
+    routes,
+    spaces,
+    stacks,
+    users,
+)
 from netlab.capi.call import Handler
 from netlab.capi.v2 import endpoints as v2
 
@@ -15,6 +31,7 @@ ENDPOINTS: Mapping[str, Mapping[str, Handler]] = {
         "PATCH": organizations.update_organization,
         "DELETE": organizations.delete_organization,
     },
+    "/v3/organizations/{guid}/users": {"GET": users.list_organization_users},
     "/v3/organizations/{guid}/usage_summary": {"GET": organizations.show_usage},
     "/v3/organizations/{guid}/relationships/default_isolation_segment": {
         "GET": organizations.show_default_isolation_segment
@@ -24,8 +41,7 @@ ENDPOINTS: Mapping[str, Mapping[str, Handler]] = {
     "/v3/spaces": {"GET": spaces.list_spaces, "POST": spaces.create_space},
     "/v3/spaces/{guid}": {"GET": spaces.show_space, "PATCH": spaces.update_space, "DELETE": spaces.delete_space},
     "/v3/spaces/{guid}/routes": {"DELETE": spaces.delete_unmapped_routes},
-    "/v3/spaces/{guid}/features": {"GET": spaces.list_features},
-    "/v3/spaces/{guid}/features/{name}": {"GET": spaces.show_feature, "PATCH": spaces.update_feature},
+    "/v3/spaces/{guid}/users": {"GET": users.list_space_users},
     "/v3/spaces/{guid}/relationships/isolation_segment": {"GET": spaces.show_isolation_segment},
     "/v3/domains": {"GET": domains.list_domains, "POST": domains.create_domain},
     "/v3/domains/{guid}": {
@@ -46,7 +62,14 @@ ENDPOINTS: Mapping[str, Mapping[str, Handler]] = {
         "GET": apps.show_environment,
         "PATCH": apps.update_environment,
     },
-    "/v3/apps/{guid}/ssh_enabled": {"GET": apps.show_ssh_enabled},
+    "/v3/apps/{guid}/packages": {"GET": packages.list_app_packages},
+    "/v3/apps/{guid}/builds": {"GET": droplets.list_app_builds},
+    "/v3/apps/{guid}/droplets": {"GET": droplets.list_app_droplets},
+    "/v3/apps/{guid}/droplets/current": {"GET": droplets.show_current_droplet},
+    "/v3/apps/{guid}/relationships/current_droplet": {
+        "GET": droplets.show_current_relationship,
+        "PATCH": droplets.set_current_droplet,
+    },
     "/v3/apps/{guid}/routes": {"GET": routes.list_app_routes},
     "/v3/apps/{guid}/processes": {"GET": processes.list_app_processes},
     "/v3/apps/{guid}/processes/{type}": {
@@ -55,6 +78,7 @@ ENDPOINTS: Mapping[str, Mapping[str, Handler]] = {
     },
     "/v3/apps/{guid}/processes/{type}/actions/scale": {"POST": processes.scale_process},
     "/v3/apps/{guid}/processes/{type}/stats": {"GET": processes.show_stats},
+    "/v3/apps/{guid}/processes/{type}/instances/{index}": {"DELETE": processes.delete_instance},
     "/v3/deployments": {"GET": deployments.list_deployments, "POST": deployments.create_deployment},
     "/v3/deployments/{guid}": {"GET": deployments.show_deployment},
     "/v3/deployments/{guid}/actions/cancel": {"POST": deployments.cancel_deployment},
@@ -62,6 +86,7 @@ ENDPOINTS: Mapping[str, Mapping[str, Handler]] = {
     "/v3/processes/{guid}": {"GET": processes.show_process, "PATCH": processes.update_process},
     "/v3/processes/{guid}/actions/scale": {"POST": processes.scale_process},
     "/v3/processes/{guid}/stats": {"GET": processes.show_stats},
+    "/v3/processes/{guid}/instances/{index}": {"DELETE": processes.delete_instance},
     "/v3/routes": {"GET": routes.list_routes, "POST": routes.create_route},
     "/v3/routes/{guid}": {
         "GET": routes.show_route,
@@ -77,5 +102,28 @@ ENDPOINTS: Mapping[str, Mapping[str, Handler]] = {
     "/v3/stacks": {"GET": stacks.list_stacks},
     "/v3/stacks/{guid}": {"GET": stacks.show_stack},
     "/v3/jobs/{guid}": {"GET": jobs.show_job},
+    "/v3/packages": {"GET": packages.list_packages, "POST": packages.create_package},
+    "/v3/packages/{guid}": {
+        "GET": packages.show_package,
+        "PATCH": packages.update_package,
+        "DELETE": packages.delete_package,
+    },
+    "/v3/packages/{guid}/upload": {"POST": packages.upload_bits},
+    "/v3/packages/{guid}/droplets": {"GET": droplets.list_package_droplets},
+    "/v3/resource_matches": {"POST": packages.match_resources},
+    "/v3/builds": {"GET": droplets.list_builds, "POST": droplets.create_build},
+    "/v3/builds/{guid}": {"GET": droplets.show_build, "PATCH": droplets.update_build},
+    "/v3/droplets": {"GET": droplets.list_droplets},
+    "/v3/droplets/{guid}": {
+        "GET": droplets.show_droplet,
+        "PATCH": droplets.update_droplet,
+        "DELETE": droplets.delete_droplet,
+    },
+    "/v3/users": {"GET": users.list_users, "POST": users.create_user},
+    "/v3/users/{guid}": {"GET": users.show_user, "PATCH": users.update_user, "DELETE": users.delete_user},
+    "/v3/roles": {"GET": users.list_roles, "POST": users.create_role},
+    "/v3/roles/{guid}": {"GET": users.show_role, "DELETE": users.delete_role},
+    **features.ENDPOINTS,
+    **absent.ENDPOINTS,
     **v2.ENDPOINTS,
 }

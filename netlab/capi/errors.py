@@ -86,6 +86,25 @@ def missing(kind: str) -> ApiError:
     return ApiError(404, 10010, "CF-ResourceNotFound", f"{kind} not found")
 
 
+def runner_unavailable() -> ApiError:
+    """The BBS does not answer, and it alone can do it."""
+    return ApiError(503, 170015, "CF-RunnerUnavailable", "Runner is unavailable: the BBS does not answer")
+
+
+def too_many(what: str, more: int, largest: int) -> ApiError:
+    """A resource would have more labels or annotations than it may."""
+    code, title = (390020, "LabelLimitExceeded") if what == "labels" else (390023, "AnnotationLimitExceeded")
+    return ApiError(
+        422, code, f"CF-{title}", f"Failed to add {more} {what} because it would exceed maximum of {largest}"
+    )
+
+
+def organization_deletion_failed(name: str, reasons: str) -> ApiError:
+    """An organization holds what cannot be deleted."""
+    text = f"Deletion of organization {name} failed because one or more resources within could not be deleted."
+    return ApiError(502, 290010, "CF-OrganizationDeletionFailed", f"{text}\n\n{reasons}")
+
+
 def bits_uploaded() -> ApiError:
     """A package holds one upload."""
     text = "Bits may be uploaded only once. Create a new package to upload different bits."

@@ -258,6 +258,82 @@ class ProcessScale(_Body):
     log_rate_limit_in_bytes_per_second: int | None = None
 
 
+class AppRelationships(_Body):
+    """What a package belongs to."""
+
+    app: ToOne
+
+
+class PackageCreate(_Body):
+    """POST /v3/packages; what is said of the data is of no use here."""
+
+    type: Literal["bits"]
+    relationships: AppRelationships
+    data: dict[str, Any] | None = None
+    metadata: Metadata | None = None
+
+
+class ResourceMatches(_Body):
+    """POST /v3/resource_matches."""
+
+    resources: list[dict[str, Any]]
+
+
+class BuildCreate(_Body):
+    """POST /v3/builds; nothing is staged, so how it should be is of no use."""
+
+    package: Resource
+    lifecycle: dict[str, Any] | None = None
+    staging_memory_in_mb: Megabytes | None = None
+    staging_disk_in_mb: Megabytes | None = None
+    staging_log_rate_limit_bytes_per_second: int | None = None
+    metadata: Metadata | None = None
+
+
+class CurrentDroplet(_Body):
+    """PATCH /v3/apps/:guid/relationships/current_droplet."""
+
+    data: Resource | None
+
+
+class UserCreate(_Body):
+    """POST /v3/users."""
+
+    guid: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,36}$")] | None = None
+    username: Name | None = None
+    origin: Name | None = None
+    metadata: Metadata | None = None
+
+
+class RoleUser(_Body):
+    """A user by guid, or by name and where the name comes from."""
+
+    guid: Guid | None = None
+    username: Name | None = None
+    origin: Name | None = None
+
+
+class ToUser(_Body):
+    """A relationship to a user."""
+
+    data: RoleUser | None = None
+
+
+class RoleRelationships(_Body):
+    """Who has a role, and where."""
+
+    user: ToUser
+    organization: ToOne | None = None
+    space: ToOne | None = None
+
+
+class RoleCreate(_Body):
+    """POST /v3/roles."""
+
+    type: Name
+    relationships: RoleRelationships
+
+
 class DeploymentRelationships(_Body):
     """The app whose instances are replaced."""
 

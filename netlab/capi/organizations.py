@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from netlab.capi.call import Call, Transaction
 from netlab.capi.documents import to_one, update_metadata
 from netlab.capi.domains import remove_domain, shared_with, unshare
-from netlab.capi.errors import ApiError, unprocessable
+from netlab.capi.errors import organization_deletion_failed, unprocessable
 from netlab.capi.jobs import attempted
 from netlab.capi.listing import Listing, among
 from netlab.capi.messages import OrganizationCreate, OrganizationUpdate
@@ -94,13 +94,7 @@ def _remove_organization(transaction: Transaction, organization: Organization) -
         reasons = "\n".join(
             f"Domain '{name}' is shared with other organizations. Unshare before deleting." for name in shared
         )
-        raise ApiError(
-            502,
-            290007,
-            "CF-OrganizationDeletionFailed",
-            f"Deletion of organization {organization.name} failed because one or more resources within could not be "
-            f"deleted.\n\n{reasons}",
-        )
+        raise organization_deletion_failed(organization.name, reasons)
     session = transaction.session
     for space in list(organization.spaces):
         remove_space(transaction, space)

@@ -10,11 +10,11 @@ from starlette.responses import JSONResponse, Response
 
 from netlab.capi.apps import renew
 from netlab.capi.call import Call, Transaction
-from netlab.capi.documents import common, stamp, to_one
-from netlab.capi.errors import missing, stats_unavailable, unprocessable
+from netlab.capi.documents import common, metadata, stamp, to_one, update_metadata
+from netlab.capi.errors import missing, runner_unavailable, stats_unavailable, unprocessable
 from netlab.capi.listing import Listing, among
 from netlab.capi.messages import ProcessScale, ProcessUpdate
-from netlab.capi.models import App, Process, now
+from netlab.capi.models import App, Process, Space, now
 from netlab.capi.rollout import diego_guids, in_flight, versions_of
 from netlab.capi.usage import Usage
 from netlab.protocols import bbs_pb2 as bbs
@@ -26,11 +26,13 @@ _PROCESSES = Listing(
         "types": among(Process.type),
         "app_guids": among(Process.app_guid),
         "space_guids": lambda guids: Process.app.has(App.space_guid.in_(guids)),
+        "organization_guids": lambda guids: Process.app.has(App.space.has(Space.organization_guid.in_(guids))),
     },
 )
 _STATES = {"UNCLAIMED": "STARTING", "CLAIMED": "STARTING", "RUNNING": "RUNNING", "CRASHED": "CRASHED"}
 _MEBIBYTE = 1024 * 1024
 _FDS = 16_384
+_INDEX_DIGITS = 9
 
 
 def _find(call: Call, transaction: Transaction) -> Process:
@@ -59,7 +61,7 @@ def _process(call: Call, process: Process) -> dict[str, Any]:
         "health_check": {"type": process.health_check_type, "data": check},
         "version": process.version,
         "relationships": {"app": to_one(process.app_guid), "revision": None},
-        "metadata": {"labels": {}, "annotations": {}},
+        "metadata": metadata(process),
         "links": {
             "self": call.link(path),
             "scale": call.link(f"{path}/actions/scale", "POST"),
@@ -100,6 +102,7 @@ def update_process(call: Call) -> Response:
     with call.transaction() as transaction:
         process = _find(call, transaction)
         configure(process, message)
+        update_metadata(process, message.metadata)
         transaction.session.flush()
         return JSONResponse(_process(call, process))
 
@@ -146,6 +149,23 @@ def scale(transaction: Transaction, process: Process, message: ProcessScale) -> 
         elif process.instances != instances:
             update = bbs.DesiredLRPUpdate(instances=process.instances)
             transaction.diego.append(bbs.UpdateDesiredLRPRequest(process_guid=process.diego_guid, update=update))
+
+
+async def delete_instance(call: Call) -> Response:
+    """DELETE …/instances/:index: another instance takes its place; raises 503 if the BBS does not answer."""
+    with call.transaction() as transaction:
+        process = _find(call, transaction)
+        index = call.parameters["index"]
+        if not (index.isascii() and index.isdigit() and len(index) <= _INDEX_DIGITS and int(index) < process.instances):
+            raise missing("Instance")
+        started = process.app.state == "STARTED"
+        guids = diego_guids(process.guid, versions_of(transaction.session, process)) if started else []
+    try:
+        for guid in guids:
+            await call.api.diego.retire(guid, int(index))
+    except ConnectionError:
+        raise runner_unavailable() from None
+    return Response(status_code=204)
 
 
 async def show_stats(call: Call) -> Response:

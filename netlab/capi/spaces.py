@@ -8,10 +8,10 @@ from starlette.responses import JSONResponse, Response
 from netlab.capi.apps import remove_app
 from netlab.capi.call import Call, Transaction
 from netlab.capi.documents import to_one, update_metadata
-from netlab.capi.errors import missing, unprocessable
+from netlab.capi.errors import unprocessable
 from netlab.capi.jobs import accepted
 from netlab.capi.listing import Listing, among
-from netlab.capi.messages import FeatureUpdate, SpaceCreate, SpaceUpdate
+from netlab.capi.messages import SpaceCreate, SpaceUpdate
 from netlab.capi.models import Organization, Route, Space
 from netlab.capi.presenting import ORGANIZATION, present_space
 from netlab.capi.routes import remove_route
@@ -121,31 +121,3 @@ def show_isolation_segment(call: Call) -> Response:
     with call.transaction() as transaction:
         transaction.get(Space, call.guid)
         return JSONResponse(to_one(None) | {"links": {"self": call.link(call.path)}})
-
-
-_SSH = {"name": "ssh", "description": "Enable SSHing into apps in the space.", "enabled": False}
-
-
-def list_features(call: Call) -> Response:
-    """GET /v3/spaces/:guid/features."""
-    with call.transaction() as transaction:
-        transaction.get(Space, call.guid)
-        return JSONResponse({"features": [_SSH]})
-
-
-def show_feature(call: Call) -> Response:
-    """GET /v3/spaces/:guid/features/:name."""
-    with call.transaction() as transaction:
-        transaction.get(Space, call.guid)
-        if call.parameters["name"] != "ssh":
-            raise missing("Feature")
-        return JSONResponse(_SSH)
-
-
-def update_feature(call: Call) -> Response:
-    """PATCH /v3/spaces/:guid/features/:name: what there is not cannot be switched on."""
-    message = call.message(FeatureUpdate)
-    answer = show_feature(call)
-    if message.enabled:
-        raise unprocessable("Feature 'ssh' cannot be enabled: `netlab exec` opens a shell in an app's container")
-    return answer

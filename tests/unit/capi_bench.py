@@ -33,6 +33,11 @@ class Recorder:
         taken, self.changes = self.changes, []
         return taken
 
+    async def retire(self, process_guid, index):
+        if self.lrps is None:
+            raise ConnectionError("away")
+        self.changes.append((process_guid, index))
+
     async def actual_lrps(self, process_guid) -> Sequence[bbs.ActualLRP]:
         if self.lrps is None:
             raise ConnectionError("away")
