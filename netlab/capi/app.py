@@ -39,6 +39,7 @@ _PUBLIC: Mapping[str, Callable[[CapiConfig], dict[str, Any]]] = {
     "/": root.root,
     "/v2/info": root.info,
     "/v3": root.v3,
+    "/v3/info": root.v3_info,
 }
 
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select
 from starlette.responses import JSONResponse, Response
 
 from netlab.capi.call import Call, Transaction
 from netlab.capi.errors import unprocessable
-from netlab.capi.messages import PORTS_MAX, DestinationEntry, DestinationsInsert, DestinationsReplace
+from netlab.capi.messages import (
+    PORTS_MAX,
+    DestinationApp,
+    DestinationEntry,
+    DestinationProcess,
+    DestinationsInsert,
+    DestinationsReplace,
+)
 from netlab.capi.models import App, Destination, Route
 from netlab.capi.routes import mappings_changed, present_destination, route_mappings
+from netlab.capi.weights import rescale
 
 
 def _answer(call: Call, route: Route) -> JSONResponse:
@@ -67,21 +75,68 @@ def replace_destinations(call: Call) -> Response:
         raise unprocessable("Destinations must have weights that add up to 100.")
     with call.transaction() as transaction:
         route = transaction.get(Route, call.guid)
-        apps = _apps(transaction, route, entries)
-        before = route_mappings(transaction, route)
-        wanted = {entry.key: entry for entry in entries}
-        for destination in list(route.destinations):
-            entry = wanted.pop(_key(destination), None)
-            if entry is None:
-                route.destinations.remove(destination)
-            else:
-                destination.weight = entry.weight
-        for entry in wanted.values():
-            _add(route, entry, apps)
-        transaction.session.flush()
-        _check_ports(transaction, entries)
-        mappings_changed(transaction, route, before)
+        _replace(transaction, route, entries)
         return _answer(call, route)
+
+
+def _replace(transaction: Transaction, route: Route, entries: Sequence[DestinationEntry]) -> None:
+    apps = _apps(transaction, route, entries)
+    before = route_mappings(transaction, route)
+    wanted = {entry.key: entry for entry in entries}
+    for destination in list(route.destinations):
+        entry = wanted.pop(_key(destination), None)
+        if entry is None:
+            route.destinations.remove(destination)
+        else:
+            destination.weight = entry.weight
+    for entry in wanted.values():
+        _add(route, entry, apps)
+    transaction.session.flush()
+    _check_ports(transaction, entries)
+    mappings_changed(transaction, route, before)
+
+
+def share(transaction: Transaction, route: Route, weights: Mapping[str, int | None]) -> None:
+    """Have a route lead to apps, by their guids, with these weights; raises 422 if they do not come to 100.
+
+    What they leave is shared by the apps without one, and by those that the route leads to already, as it was before.
+    """
+    entries = [_entry(destination) for destination in route.destinations]
+    mapped = {entry.app.guid for entry in entries}
+    entries += [DestinationEntry(app=DestinationApp(guid=guid)) for guid in weights if guid not in mapped]
+    fixed = {guid: weight for guid, weight in weights.items() if weight is not None}
+    rest = 100 - sum(fixed.values())
+    others = [entry for entry in entries if entry.app.guid not in fixed]
+    if rest < len(others) or (rest and not others):
+        raise unprocessable(
+            f"Destinations must have weights that add up to 100: those of '{route.fqdn}{route.path}' come to "
+            f"{100 - rest}, and {len(others)} other destinations share what they leave"
+        )
+    groups = [(others, rest)] if others else []
+    groups += [([entry for entry in entries if entry.app.guid == guid], weight) for guid, weight in fixed.items()]
+    _replace(transaction, route, [entry for group, total in groups for entry in _rescaled(group, total)])
+
+
+def leave(transaction: Transaction, route: Route, app: App) -> None:
+    """Have a route lead to an app no longer; if there are weights, the others share its own as they did the rest."""
+    others = [_entry(destination) for destination in route.destinations if destination.app_guid != app.guid]
+    weighted = any(entry.weight is not None for entry in others)
+    _replace(transaction, route, _rescaled(others, 100) if weighted else others)
+
+
+def _entry(destination: Destination) -> DestinationEntry:
+    return DestinationEntry(
+        app=DestinationApp(guid=destination.app_guid, process=DestinationProcess(type=destination.process_type)),
+        port=destination.port,
+        weight=destination.weight,
+    )
+
+
+def _rescaled(entries: Sequence[DestinationEntry], total: int) -> list[DestinationEntry]:
+    if total < len(entries):
+        raise unprocessable(f"A weight of {total} cannot be shared by {len(entries)} destinations of one app")
+    shares = rescale([entry.weight or 1 for entry in entries], total)
+    return [entry.model_copy(update={"weight": weight}) for entry, weight in zip(entries, shares, strict=True)]
 
 
 def delete_destination(call: Call) -> Response:

@@ -15,7 +15,9 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE | re.AS
 _HOST = re.compile(r"[\w-]{1,63}|\*", re.ASCII)
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """A JSON object of which every field is known, and of the type it should be."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
@@ -30,13 +32,15 @@ def _domain_name(name: str) -> str:
     return name.lower()
 
 
-def _host(host: str) -> str:
+def checked_host(host: str) -> str:
+    """A route's host in small letters; raises ValueError."""
     if host and not _HOST.fullmatch(host):
         raise ValueError('must be either "*" or contain only alphanumeric characters, "_", or "-", at most 63 of them')
     return host.lower()
 
 
-def _path(path: str) -> str:
+def checked_path(path: str) -> str:
+    """A route's path; raises ValueError."""
     if not path:
         return path
     if path == "/":
@@ -66,8 +70,8 @@ def _environment(environment: dict[str, str | None]) -> dict[str, str | None]:
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Guid = Annotated[str, Field(min_length=1, max_length=255)]
 DomainName = Annotated[str, AfterValidator(_domain_name)]
-Host = Annotated[str, AfterValidator(_host)]
-RoutePath = Annotated[str, AfterValidator(_path)]
+Host = Annotated[str, AfterValidator(checked_host)]
+RoutePath = Annotated[str, AfterValidator(checked_path)]
 Port = Annotated[int, Field(ge=1024, le=65535)]
 Environment = Annotated[dict[str, str | None], AfterValidator(_environment)]
 Command = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -76,25 +80,25 @@ Seconds = Annotated[int, Field(ge=1, le=3600)]
 Megabytes = Annotated[int, Field(ge=1, le=1024 * 1024)]
 
 
-class Resource(_Body):
+class Resource(Body):
     """A reference to one resource."""
 
     guid: Guid
 
 
-class ToOne(_Body):
+class ToOne(Body):
     """A relationship to one resource, or to none."""
 
     data: Resource | None = None
 
 
-class ToMany(_Body):
+class ToMany(Body):
     """A relationship to several resources."""
 
     data: list[Resource] = []
 
 
-class Metadata(_Body):
+class Metadata(Body):
     """Labels and annotations; null removes one."""
 
     labels: dict[str, str | None] = {}
@@ -115,19 +119,19 @@ class Metadata(_Body):
         return self
 
 
-class SpaceRelationships(_Body):
+class SpaceRelationships(Body):
     """What an app belongs to."""
 
     space: ToOne
 
 
-class OrganizationRelationships(_Body):
+class OrganizationRelationships(Body):
     """What a space belongs to."""
 
     organization: ToOne
 
 
-class OrganizationCreate(_Body):
+class OrganizationCreate(Body):
     """POST /v3/organizations."""
 
     name: Name
@@ -135,7 +139,7 @@ class OrganizationCreate(_Body):
     metadata: Metadata | None = None
 
 
-class OrganizationUpdate(_Body):
+class OrganizationUpdate(Body):
     """PATCH /v3/organizations/:guid."""
 
     name: Name | None = None
@@ -143,7 +147,7 @@ class OrganizationUpdate(_Body):
     metadata: Metadata | None = None
 
 
-class SpaceCreate(_Body):
+class SpaceCreate(Body):
     """POST /v3/spaces."""
 
     name: Name
@@ -151,27 +155,27 @@ class SpaceCreate(_Body):
     metadata: Metadata | None = None
 
 
-class SpaceUpdate(_Body):
+class SpaceUpdate(Body):
     """PATCH /v3/spaces/:guid."""
 
     name: Name | None = None
     metadata: Metadata | None = None
 
 
-class FeatureUpdate(_Body):
+class FeatureUpdate(Body):
     """PATCH of a feature of an app or a space."""
 
     enabled: bool
 
 
-class DomainRelationships(_Body):
+class DomainRelationships(Body):
     """Who owns a domain and who else may use it; clients send null for absent."""
 
     organization: ToOne | None = None
     shared_organizations: ToMany | None = None
 
 
-class DomainCreate(_Body):
+class DomainCreate(Body):
     """POST /v3/domains."""
 
     name: DomainName
@@ -181,27 +185,27 @@ class DomainCreate(_Body):
     metadata: Metadata | None = None
 
 
-class SharedOrganizations(_Body):
+class SharedOrganizations(Body):
     """POST /v3/domains/:guid/relationships/shared_organizations."""
 
     data: Annotated[list[Resource], Field(min_length=1)]
 
 
-class Lifecycle(_Body):
+class Lifecycle(Body):
     """Where an app's bits come from; see `netlab.capi.apps`."""
 
     type: str
     data: dict[str, Any] = {}
 
 
-class NetlabLifecycle(_Body):
+class NetlabLifecycle(Body):
     """The data of a lifecycle of type `netlab`."""
 
     directory: str | None = None
     port: Port = 8080
 
 
-class AppCreate(_Body):
+class AppCreate(Body):
     """POST /v3/apps."""
 
     name: Name
@@ -211,7 +215,7 @@ class AppCreate(_Body):
     metadata: Metadata | None = None
 
 
-class AppUpdate(_Body):
+class AppUpdate(Body):
     """PATCH /v3/apps/:guid."""
 
     name: Name | None = None
@@ -219,13 +223,13 @@ class AppUpdate(_Body):
     metadata: Metadata | None = None
 
 
-class EnvironmentUpdate(_Body):
+class EnvironmentUpdate(Body):
     """PATCH /v3/apps/:guid/environment_variables; null removes a variable."""
 
     var: Environment
 
 
-class HealthCheckData(_Body):
+class HealthCheckData(Body):
     """How long an instance may take to become healthy, and what is asked of it."""
 
     timeout: Seconds | None = None
@@ -234,14 +238,14 @@ class HealthCheckData(_Body):
     endpoint: str | None = None
 
 
-class HealthCheck(_Body):
+class HealthCheck(Body):
     """When an instance counts as running."""
 
     type: Literal["port", "process", "http"] | None = None
     data: HealthCheckData | None = None
 
 
-class ProcessUpdate(_Body):
+class ProcessUpdate(Body):
     """PATCH /v3/processes/:guid; a null command goes back to the app's own."""
 
     command: Command | None = None
@@ -249,7 +253,7 @@ class ProcessUpdate(_Body):
     metadata: Metadata | None = None
 
 
-class ProcessScale(_Body):
+class ProcessScale(Body):
     """POST /v3/processes/:guid/actions/scale."""
 
     instances: Instances | None = None
@@ -258,13 +262,13 @@ class ProcessScale(_Body):
     log_rate_limit_in_bytes_per_second: int | None = None
 
 
-class AppRelationships(_Body):
+class AppRelationships(Body):
     """What a package belongs to."""
 
     app: ToOne
 
 
-class PackageCreate(_Body):
+class PackageCreate(Body):
     """POST /v3/packages; what is said of the data is of no use here."""
 
     type: Literal["bits"]
@@ -273,13 +277,13 @@ class PackageCreate(_Body):
     metadata: Metadata | None = None
 
 
-class ResourceMatches(_Body):
+class ResourceMatches(Body):
     """POST /v3/resource_matches."""
 
     resources: list[dict[str, Any]]
 
 
-class BuildCreate(_Body):
+class BuildCreate(Body):
     """POST /v3/builds; nothing is staged, so how it should be is of no use."""
 
     package: Resource
@@ -290,13 +294,13 @@ class BuildCreate(_Body):
     metadata: Metadata | None = None
 
 
-class CurrentDroplet(_Body):
+class CurrentDroplet(Body):
     """PATCH /v3/apps/:guid/relationships/current_droplet."""
 
     data: Resource | None
 
 
-class UserCreate(_Body):
+class UserCreate(Body):
     """POST /v3/users."""
 
     guid: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,36}$")] | None = None
@@ -305,7 +309,7 @@ class UserCreate(_Body):
     metadata: Metadata | None = None
 
 
-class RoleUser(_Body):
+class RoleUser(Body):
     """A user by guid, or by name and where the name comes from."""
 
     guid: Guid | None = None
@@ -313,13 +317,13 @@ class RoleUser(_Body):
     origin: Name | None = None
 
 
-class ToUser(_Body):
+class ToUser(Body):
     """A relationship to a user."""
 
     data: RoleUser | None = None
 
 
-class RoleRelationships(_Body):
+class RoleRelationships(Body):
     """Who has a role, and where."""
 
     user: ToUser
@@ -327,27 +331,27 @@ class RoleRelationships(_Body):
     space: ToOne | None = None
 
 
-class RoleCreate(_Body):
+class RoleCreate(Body):
     """POST /v3/roles."""
 
     type: Name
     relationships: RoleRelationships
 
 
-class DeploymentRelationships(_Body):
+class DeploymentRelationships(Body):
     """The app whose instances are replaced."""
 
     app: ToOne
 
 
-class DeploymentOptions(_Body):
+class DeploymentOptions(Body):
     """How a deployment goes about it."""
 
     max_in_flight: Annotated[int, Field(ge=1, le=INSTANCES_MAX)] | None = None
     canary: None = None
 
 
-class DeploymentCreate(_Body):
+class DeploymentCreate(Body):
     """POST /v3/deployments; a droplet that is named becomes the app's current one."""
 
     relationships: DeploymentRelationships
@@ -358,14 +362,14 @@ class DeploymentCreate(_Body):
     metadata: Metadata | None = None
 
 
-class RouteRelationships(_Body):
+class RouteRelationships(Body):
     """The space and the domain of a route."""
 
     space: ToOne
     domain: ToOne
 
 
-class RouteCreate(_Body):
+class RouteCreate(Body):
     """POST /v3/routes."""
 
     relationships: RouteRelationships
@@ -376,26 +380,26 @@ class RouteCreate(_Body):
     metadata: Metadata | None = None
 
 
-class MetadataUpdate(_Body):
+class MetadataUpdate(Body):
     """PATCH of a resource of which only the metadata can change."""
 
     metadata: Metadata | None = None
 
 
-class DestinationProcess(_Body):
+class DestinationProcess(Body):
     """The process type that a route is mapped to."""
 
     type: Name = "web"
 
 
-class DestinationApp(_Body):
+class DestinationApp(Body):
     """The app that a route is mapped to."""
 
     guid: Guid
     process: DestinationProcess | None = None
 
 
-class DestinationEntry(_Body):
+class DestinationEntry(Body):
     """One destination of a route."""
 
     app: DestinationApp
@@ -414,13 +418,13 @@ class DestinationEntry(_Body):
         return self.app.guid, self.process_type, self.port
 
 
-class DestinationsInsert(_Body):
+class DestinationsInsert(Body):
     """POST /v3/routes/:guid/destinations."""
 
     destinations: Annotated[list[DestinationEntry], Field(min_length=1, max_length=100)]
 
 
-class DestinationsReplace(_Body):
+class DestinationsReplace(Body):
     """PATCH /v3/routes/:guid/destinations."""
 
     destinations: Annotated[list[DestinationEntry], Field(max_length=100)]

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from netlab.capi.config import CapiConfig
+from netlab.capi.endpoints import ENDPOINTS
 
 API_V2 = "2.142.0"
 API_V3 = "3.77.0"
-_COLLECTIONS = ("apps", "domains", "jobs", "organizations", "processes", "routes", "spaces")
+NAME = "netlab"
+DESCRIPTION = "Cloud Foundry's service mesh on one Linux kernel"
+OSBAPI = "2.15"
 
 
 def root(config: CapiConfig) -> dict[str, Any]:
@@ -36,11 +39,11 @@ def root(config: CapiConfig) -> dict[str, Any]:
 def info(config: CapiConfig) -> dict[str, Any]:
     """GET /v2/info."""
     return {
-        "name": "netlab",
+        "name": NAME,
         "build": "",
         "support": "",
         "version": 0,
-        "description": "Cloud Foundry's service mesh on one Linux kernel",
+        "description": DESCRIPTION,
         "authorization_endpoint": config.uaa_url,
         "token_endpoint": config.uaa_url,
         "min_cli_version": None,
@@ -50,17 +53,34 @@ def info(config: CapiConfig) -> dict[str, Any]:
         "app_ssh_oauth_client": None,
         "doppler_logging_endpoint": None,
         "api_version": API_V2,
-        "osbapi_version": "2.15",
+        "osbapi_version": OSBAPI,
         "routing_endpoint": None,
     }
 
 
 def v3(config: CapiConfig) -> dict[str, Any]:
-    """GET /v3."""
+    """GET /v3: a link to every collection."""
     base = f"{config.api_url}/v3"
+    collections = sorted(
+        path.removeprefix("/v3/") for path in ENDPOINTS if path.startswith("/v3/") and path.count("/") == 2
+    )
     return {
         "links": {
             "self": {"href": base},
-            **{name: {"href": f"{base}/{name}"} for name in _COLLECTIONS},
+            **{name: {"href": f"{base}/{name}"} for name in collections},
         }
+    }
+
+
+def v3_info(config: CapiConfig) -> dict[str, Any]:
+    """GET /v3/info."""
+    return {
+        "build": "",
+        "cli_version": {"minimum": "", "recommended": ""},
+        "custom": {},
+        "description": DESCRIPTION,
+        "name": NAME,
+        "version": 0,
+        "osbapi_version": OSBAPI,
+        "links": {"self": {"href": f"{config.api_url}/v3/info"}, "support": {"href": ""}},
     }

@@ -11,8 +11,8 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from jwt.algorithms import ECAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -20,7 +20,9 @@ from netlab.capi.models import SigningKey
 
 ACCESS_SECONDS = 600
 REFRESH_SECONDS = 30 * 24 * 3600
-_ALGORITHM = "ES256"
+ALGORITHM = "RS256"
+_KEY_BITS = 2048
+_EXPONENT = 65537
 
 
 class InvalidToken(Exception):
@@ -57,7 +59,7 @@ class Claims:
 class TokenIssuer:
     """Signs and checks tokens with one key."""
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey, kid: str, issuer: str) -> None:
+    def __init__(self, key: rsa.RSAPrivateKey, kid: str, issuer: str) -> None:
         self._key = key
         self._kid = kid
         self._issuer = issuer
@@ -70,7 +72,7 @@ class TokenIssuer:
         with sessions.begin() as session:
             row = session.scalar(select(SigningKey))
             if row is None:
-                key = ec.generate_private_key(ec.SECP256R1())
+                key = rsa.generate_private_key(_EXPONENT, _KEY_BITS)
                 pem = key.private_bytes(
                     serialization.Encoding.PEM,
                     serialization.PrivateFormat.PKCS8,
@@ -79,16 +81,16 @@ class TokenIssuer:
                 row = SigningKey(kid=uuid.uuid4().hex, private_pem=pem.decode())
                 session.add(row)
             loaded = serialization.load_pem_private_key(row.private_pem.encode(), password=None)
-            if not isinstance(loaded, ec.EllipticCurvePrivateKey):
-                raise TypeError("the database's signing key is not an elliptic curve key")
+            if not isinstance(loaded, rsa.RSAPrivateKey):
+                raise TypeError("the database's signing key is not an RSA key")
             return cls(loaded, row.kid, issuer)
 
     def keys(self) -> list[dict[str, Any]]:
         """The public keys as JSON web keys, for `GET /token_keys`."""
         public = self._key.public_key()
-        key: dict[str, Any] = ECAlgorithm.to_jwk(public, as_dict=True)
+        key: dict[str, Any] = RSAAlgorithm.to_jwk(public, as_dict=True)
         pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        return [key | {"kid": self._kid, "alg": _ALGORITHM, "use": "sig", "value": pem.decode()}]
+        return [key | {"kid": self._kid, "alg": ALGORITHM, "use": "sig", "value": pem.decode()}]
 
     def issue(
         self, subject: str, user_name: str, client: str, grant_type: str, scopes: Iterable[str]
@@ -124,12 +126,16 @@ class TokenIssuer:
             )
         return answer
 
-    def access(self, token: str) -> Claims:
-        """The claims of an access token; raises InvalidToken."""
+    def document(self, token: str) -> dict[str, Any]:
+        """All that an access token says; raises InvalidToken."""
         claims = self._verified(token)
         if claims["exp"] <= time.time() or claims["jti"].endswith("-r"):
             raise InvalidToken
-        return _claims(claims)
+        return dict(claims)
+
+    def access(self, token: str) -> Claims:
+        """The claims of an access token; raises InvalidToken."""
+        return _claims(self.document(token))
 
     def refresh(self, token: str) -> Claims:
         """The claims of a refresh token; raises InvalidToken."""
@@ -139,14 +145,14 @@ class TokenIssuer:
         return _claims(claims)
 
     def _sign(self, claims: Mapping[str, Any]) -> str:
-        return jwt.encode(dict(claims), self._key, algorithm=_ALGORITHM, headers={"kid": self._kid})
+        return jwt.encode(dict(claims), self._key, algorithm=ALGORITHM, headers={"kid": self._kid})
 
     def _verify(self, token: str) -> dict[str, Any]:
         try:
             return jwt.decode(
                 token,
                 self._key.public_key(),
-                algorithms=[_ALGORITHM],
+                algorithms=[ALGORITHM],
                 issuer=self._issuer,
                 options={"verify_aud": False, "require": ["exp", "sub", "jti", "scope", "cid"]},
             )

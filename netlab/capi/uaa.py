@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from netlab.capi.call import Api
-from netlab.capi.tokens import InvalidToken
+from netlab.capi.tokens import ALGORITHM, InvalidToken
+from netlab.capi.users import ORIGIN, remember
 
 USER_SCOPES = frozenset(
     {
@@ -45,6 +46,10 @@ class OAuthError(Exception):
         self.error = error
         self.description = description
 
+    def answer(self) -> JSONResponse:
+        """The document that says so."""
+        return JSONResponse({"error": self.error, "error_description": self.description}, self.status)
+
 
 class Uaa:
     """The endpoints at uaa.<system domain>.
@@ -63,6 +68,9 @@ class Uaa:
             Route("/oauth/token", self._token, methods=["POST"]),
             Route("/token_keys", self._token_keys),
             Route("/token_key", self._token_key),
+            Route("/check_token", self._check_token, methods=["POST"]),
+            Route("/userinfo", self._user_info),
+            Route("/.well-known/openid-configuration", self._configuration),
             Route("/login", self._info),
             Route("/info", self._info),
         ]
@@ -73,7 +81,7 @@ class Uaa:
             client = self._client(request, form)
             answer = self._grant(client, form)
         except OAuthError as error:
-            return JSONResponse({"error": error.error, "error_description": error.description}, error.status)
+            return error.answer()
         return JSONResponse(answer, headers={"cache-control": "no-store"})
 
     def _client(self, request: Request, form: dict[str, str]) -> str:
@@ -116,8 +124,56 @@ class Uaa:
         right_password = _same(form.get("password", ""), config.admin_password)
         if not (right_user and right_password):
             raise OAuthError(401, "unauthorized", "Bad credentials")
-        return self._api.tokens.issue(
-            self._user_guid, config.admin_user, client, grant_type, _scopes(form, USER_SCOPES)
+        scopes = _scopes(form, USER_SCOPES)
+        with self._api.transaction() as transaction:
+            remember(transaction, self._user_guid, config.admin_user)
+        return self._api.tokens.issue(self._user_guid, config.admin_user, client, grant_type, scopes)
+
+    async def _check_token(self, request: Request) -> JSONResponse:
+        try:
+            form = await _form(request)
+            self._client(request, form)
+            return JSONResponse(self._api.tokens.document(form.get("token", "")))
+        except OAuthError as error:
+            return error.answer()
+        except InvalidToken:
+            return OAuthError(400, "invalid_token", "The token expired, was revoked, or is malformed").answer()
+
+    async def _user_info(self, request: Request) -> JSONResponse:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        try:
+            claims = self._api.tokens.access(token.strip() if scheme.lower() == "bearer" else "")
+        except InvalidToken:
+            return OAuthError(401, "invalid_token", "Full authentication is required").answer()
+        if "openid" not in claims.scopes:
+            return OAuthError(403, "insufficient_scope", "Insufficient scope for this resource").answer()
+        name = claims.user_name
+        return JSONResponse(
+            {
+                "sub": claims.subject,
+                "user_id": claims.subject,
+                "user_name": name,
+                "name": name,
+                "email": name,
+                "origin": ORIGIN,
+            }
+        )
+
+    async def _configuration(self, _request: Request) -> JSONResponse:
+        base = self._api.config.uaa_url
+        return JSONResponse(
+            {
+                "issuer": f"{base}/oauth/token",
+                "token_endpoint": f"{base}/oauth/token",
+                "userinfo_endpoint": f"{base}/userinfo",
+                "jwks_uri": f"{base}/token_keys",
+                "grant_types_supported": sorted(set().union(*_GRANTS.values())),
+                "scopes_supported": sorted(USER_SCOPES),
+                "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+                "id_token_signing_alg_values_supported": [ALGORITHM],
+                "subject_types_supported": ["public"],
+                "response_types_supported": [],
+            }
         )
 
     async def _token_keys(self, _request: Request) -> JSONResponse:

@@ -64,8 +64,8 @@ def field_name(place: Place) -> str:
     return text.removeprefix(".")
 
 
-def read(text: str) -> Source:
-    """Parse one YAML document; SourceError if it is none, or has nothing in it."""
+def read(text: str, kind: str = "topology") -> Source:
+    """Parse one YAML document, called a `kind` in errors; SourceError if it is none, or has nothing in it."""
     try:
         with warnings.catch_warnings():
             # YAML allows it, and the later anchor counts.
@@ -73,7 +73,7 @@ def read(text: str) -> Source:
             # The plug-in search would read a folder of the library at every start.
             node = YAML(typ="safe", pure=True, plug_ins=[]).compose(text)
     except MarkedYAMLError as error:
-        raise SourceError(_syntax(error)) from error
+        raise SourceError(_syntax(error, kind)) from error
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise SourceError(
@@ -82,7 +82,7 @@ def read(text: str) -> Source:
     except YAMLStreamError as error:
         raise SourceError(Problem(1, "", str(error))) from error
     except RecursionError:
-        raise SourceError(Problem(1, "", "is nested too deeply; a topology needs five levels")) from None
+        raise SourceError(Problem(1, "", f"is nested too deeply; a {kind} needs five levels")) from None
     except ValueError as error:
         # The library's own integer and version parsing, on absurd input.
         raise SourceError(Problem(1, "", f"is no YAML: {error}")) from error
@@ -97,13 +97,13 @@ def _char(error: ReaderError) -> str:
     return error.character if isinstance(error.character, str) else chr(error.character)
 
 
-def _syntax(error: MarkedYAMLError) -> Problem:
+def _syntax(error: MarkedYAMLError, kind: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     what = (error.problem or error.context or "is no YAML").split("\n")[0]
     if "'\\t'" in what:
         what = "is indented with a tab; use spaces"
     elif "expected a single document" in (error.context or ""):
-        what = "begins a second document; a topology is one, remove the '---'"
+        what = f"begins a second document; a {kind} is one, remove the '---'"
     elif "could not find expected ':'" in what:
         what = "lacks a ':' after a key; write 'key: value'"
     elif "mapping values are not allowed here" in what:

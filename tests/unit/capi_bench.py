@@ -3,19 +3,31 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from functools import cache
 
 import httpx
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy.orm import sessionmaker
 
 from netlab.capi.app import make_app
 from netlab.capi.call import Api
 from netlab.capi.config import CapiConfig
 from netlab.capi.database import open_database, seed
+from netlab.capi.models import SigningKey
 from netlab.capi.tokens import TokenIssuer
 from netlab.protocols import bbs_pb2 as bbs
 
 PASSWORD = "s3cret"
 DOMAIN = "mesh.example.test"
+
+
+@cache
+def signing_key(_name):
+    """A key that many benches share: making one takes longer than most tests."""
+    private = rsa.generate_private_key(65537, 2048)
+    kinds = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return private.private_bytes(*kinds).decode()
 
 
 class Recorder:
@@ -54,7 +66,7 @@ class Recorder:
 class Bench:
     """One Cloud Controller, logged in."""
 
-    def __init__(self, url="sqlite://", **config):
+    def __init__(self, url="sqlite://", key="one", **config):
         tls = {"certificate": "/none", "private_key": "/none", "ca": "/none"}
         defaults = {
             "listen": "127.0.0.1:443",
@@ -70,6 +82,9 @@ class Bench:
         self.engine = open_database(url)
         self.sessions = sessionmaker(self.engine, expire_on_commit=False)
         seed(self.sessions, self.config.system_domain, self.config.istio_domains)
+        with self.sessions.begin() as session:
+            if session.get(SigningKey, key) is None:
+                session.add(SigningKey(kid=key, private_pem=signing_key(key)))
         self.copilot, self.diego = Recorder(), Recorder()
         tokens = TokenIssuer.load(self.sessions, f"{self.config.uaa_url}/oauth/token")
         self.api = Api(self.config, self.sessions, tokens, self.copilot, self.diego)

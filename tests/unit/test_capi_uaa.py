@@ -80,7 +80,7 @@ def test_without_a_good_token(bench, header, code):
 
 
 def test_tokens_of_another_lab_are_refused(bench):
-    with Bench() as other:
+    with Bench(key="two") as other:
         bench.token = other.token
     bench.get("/v3/apps", status=401)
 
