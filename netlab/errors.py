@@ -54,6 +54,13 @@ class TopologyError(NetlabError):
     exit_status = 2
 
 
+class ManifestError(NetlabError):
+    """The app manifest is wrong; `fields["problems"]` is that of TopologyError."""
+
+    code = "NL-E103"
+    exit_status = 2
+
+
 class LabError(NetlabError):
     """The lab is not in the state that the command needs."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from netlab.bench.figures import distribution
-from netlab.capi import actions
+from netlab.capi import app_actions, route_actions
 from netlab.capi.client import CapiClient
 from netlab.errors import MeshError
 from netlab.lab import state, verify
@@ -40,7 +40,7 @@ async def task(params: dict[str, Any], _emit: Callable[[dict[str, Any]], None]) 
 
 
 async def _app_and_route(client: CapiClient) -> tuple[str, str]:
-    for app in await actions.apps(client):
+    for app in await app_actions.apps(client):
         if app["running"] and app["routes"]:
             return app["name"], app["routes"][0]
     raise MeshError("the lab has no running app with a route", hint="`netlab push NAME -r HOST.DOMAIN` makes one")
@@ -51,10 +51,10 @@ async def _measure(client: CapiClient, lab: LabState, app: str, number: int, rou
     route = f"bench-{os.getpid()}-{number}.{lab['domains'][0]}"
     # The requests begin before CAPI has answered: a route that is up sooner must not count as slow.
     waiting = [asyncio.create_task(_served_at(address, route)) for address in routers]
-    await actions.map_route(client, name=app, route=route)
+    await route_actions.map_route(client, name=app, route=route)
     answered = time.monotonic()
     served = await asyncio.gather(*waiting)
-    await actions.delete_route(client, route=route)
+    await route_actions.delete_route(client, route=route)
     return max(0.0, *(moment - answered for moment in served))
 
 

@@ -110,6 +110,21 @@ class CapiClient:
                 return found
             page += 1
 
+    async def curl(
+        self, *, path: str, method: str | None = None, data: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Any request with the token, answered as it is: `status`, `reason`, `headers` and `body` (text)."""
+        method = method or ("GET" if data is None else "POST")
+        sent = {"authorization": f"bearer {self._tokens['access_token']}", "content-type": "application/json"}
+        url = f"{self._api}/{path.lstrip('/')}"
+        response = await self._send(method, url, headers={**sent, **(headers or {})}, content=data)
+        return {
+            "status": response.status_code,
+            "reason": response.reason_phrase,
+            "headers": dict(response.headers),
+            "body": response.text,
+        }
+
     async def _call(
         self,
         method: str,

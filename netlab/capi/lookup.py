@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -39,14 +40,18 @@ def split(route: str, domains: Mapping[str, Mapping[str, Any]]) -> Target:
             if "." in host:
                 raise MeshError(f"{route}: the host {host!r} may not contain a dot in the domain {domain['name']}")
             return host, str(domain["guid"]), slash + path if path else ""
-    raise MeshError(f"the domain of {route} is not known; the known domains are {', '.join(sorted(domains))}")
+    raise MeshError(
+        f"the domain of {route} is not known; the known domains are {', '.join(sorted(domains))}",
+        hint="a route is HOST.DOMAIN or HOST.DOMAIN/PATH",
+    )
 
 
 async def route_of(client: CapiClient, target: Target, route: str) -> dict[str, Any]:
     """The route of a target; `route` is how the person wrote it."""
     found = await find_route(client, target)
     if found is None:
-        raise MeshError(f"there is no route {route}", hint="`netlab routes` lists them")
+        urls = [each["url"] for each in await client.list("/v3/routes")]
+        raise MeshError(f"there is no route {route}{_near(route, urls)}", hint="`netlab routes` lists them")
     return found
 
 
@@ -64,6 +69,15 @@ async def app_named(client: CapiClient, name: str) -> dict[str, Any]:
     space = await space_guid(client)
     found = await client.get("/v3/apps", names=quote(name), space_guids=space)
     if not found["resources"]:
-        raise MeshError(f"there is no app {name}", hint="`netlab apps` lists them")
+        names = [app["name"] for app in await client.list("/v3/apps", space_guids=space)]
+        raise MeshError(
+            f"there is no app {name}{_near(name, names)}",
+            hint="`netlab apps` lists them" if names else f"`netlab push {name}` makes one",
+        )
     app: dict[str, Any] = found["resources"][0]
     return app
+
+
+def _near(wrong: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(wrong, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,78 +1,14 @@
-"""The words of the cf CLI: each one call of CAPI, made in a process that stands on the lab's client."""
+"""The cf CLI's words for apps, but for push."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from netlab.cli.output import lab_option, output_option, print_json, require_root
+from netlab.cli.output import lab_option, output_option, print_json
+from netlab.cli.words import Megabytes, act, app_argument, confirmed, plural, show, size, table
 from netlab.errors import UsageError
-
-
-def _act(lab: str | None, action: str, **params: Any) -> Any:
-    require_root(f"netlab {action.replace('_', '-')}")
-    from netlab.lab import calls
-
-    return calls.capi(lab, {"action": action, **params})
-
-
-@click.command("push")
-@click.argument("app")
-@click.option(
-    "-i", "--instances", type=click.IntRange(min=0), default=1, show_default=True, help="Number of instances."
-)
-@click.option(
-    "-p",
-    "--path",
-    "directory",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with the app's files.",
-)
-@click.option("-c", "--command", help="What to run there; by default the demo app.")
-@click.option(
-    "--port",
-    type=click.IntRange(1024, 65535),
-    default=8080,
-    show_default=True,
-    help="Port the app listens on; it finds it in $PORT.",
-)
-@click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="Environment of the app; may be given often.")
-@click.option(
-    "-r", "--route", "routes", multiple=True, metavar="HOST.DOMAIN[/PATH]", help="Route to map; may be given often."
-)
-@lab_option
-@output_option
-def push_command(
-    app: str,
-    instances: int,
-    directory: Path | None,
-    command: str | None,
-    port: int,
-    env: tuple[str, ...],
-    routes: tuple[str, ...],
-    lab: str | None,
-    output: str,
-) -> None:
-    """Push APP: start its instances and wait until they run."""
-    if directory is not None and command is None:
-        raise UsageError("--path needs --command: an app of your own says how it is started", hint="-c './run.sh'")
-    pairs = [pair.partition("=") for pair in env]
-    if wrong := [name for name, equals, _ in pairs if not equals or not name]:
-        raise UsageError(f"--env {wrong[0]} is not NAME=VALUE")
-    result = _act(
-        lab,
-        "push",
-        name=app,
-        instances=instances,
-        directory=str(directory.resolve()) if directory else None,
-        command=command,
-        port=port,
-        env={name: value for name, _, value in pairs},
-        routes=list(routes),
-    )
-    _show(result, output, f"{app} runs with {instances} instance{'s' * (instances != 1)}")
 
 
 @click.command("apps")
@@ -80,84 +16,194 @@ def push_command(
 @output_option
 def apps_command(lab: str | None, output: str) -> None:
     """List the apps: state, running and wanted instances, routes."""
-    apps = _act(lab, "apps")
+    apps = act(lab, "apps")
     if output == "json":
         print_json(apps)
         return
     rows = [[a["name"], a["state"].lower(), f"{a['running']}/{a['instances']}", ", ".join(a["routes"])] for a in apps]
-    _table(["app", "state", "instances", "routes"], rows)
+    table(["app", "state", "instances", "routes"], rows, none="no apps; `netlab push NAME` makes one")
+
+
+@click.command("app")
+@app_argument
+@lab_option
+@output_option
+def app_command(app: str, lab: str | None, output: str) -> None:
+    """Show APP: what is wanted of it, its routes, and how each instance fares."""
+    found = act(lab, "app", name=app)
+    if output == "json":
+        print_json(found)
+        return
+    facts = {
+        "name": found["name"],
+        "requested state": found["state"].lower(),
+        "routes": ", ".join(found["routes"]) or "none",
+        "command": found["command"] or "the demo app",
+        "instances": f"{found['running']}/{found['instances']}",
+        "memory, disk": f"{size(found['memory_mb'] << 20)}, {size(found['disk_mb'] << 20)}",
+        "health check": found["health_check"],
+    }
+    for name, value in facts.items():
+        print(f"{name + ':':<17} {value}")
+    print()
+    rows = [_instance(each) for each in found["stats"]]
+    table(["", "state", "for", "cpu", "memory", "disk", "at", "details"], rows, none="no instances")
+
+
+def _instance(stats: dict[str, Any]) -> list[str]:
+    usage = stats.get("usage", {})
+    first = next(iter(stats.get("instance_ports", [])), {"external": ""})
+    return [
+        f"#{stats['index']}",
+        stats["state"].lower(),
+        _span(stats["uptime"]),
+        f"{100 * usage['cpu']:.1f} %" if usage else "-",
+        size(usage["mem"]) if usage else "-",
+        size(usage["disk"]) if usage else "-",
+        f"{stats['host']}:{first['external']}" if "host" in stats else "-",
+        stats["details"] or "",
+    ]
+
+
+def _span(seconds: int) -> str:
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
 
 
 @click.command("scale")
-@click.argument("app")
-@click.option("-i", "--instances", type=click.IntRange(min=0), required=True, help="Number of instances.")
+@app_argument
+@click.option("-i", "--instances", type=click.IntRange(min=0), help="Number of instances.")
+@click.option("-m", "--memory", type=Megabytes(), help="Memory of an instance, as 512M; restarts the app.")
+@click.option("-k", "--disk", type=Megabytes(), help="Disk of an instance, as 1G; restarts the app.")
 @lab_option
 @output_option
-def scale_command(app: str, instances: int, lab: str | None, output: str) -> None:
-    """Change the number of instances of APP and wait until they run."""
-    result = _act(lab, "scale", name=app, instances=instances)
-    _show(result, output, f"{app} runs with {instances} instance{'s' * (instances != 1)}")
+def scale_command(
+    app: str, instances: int | None, memory: int | None, disk: int | None, lab: str | None, output: str
+) -> None:
+    """Change the number of instances of APP or what each may use, and wait until they run.
+
+    Example: netlab scale hello -i 10
+    """
+    if instances is memory is disk is None:
+        raise click.UsageError("say what to change: --instances, --memory or --disk")
+    result = act(lab, "scale", name=app, instances=instances, memory_mb=memory, disk_mb=disk)
+    runs = "runs with" if result["state"] == "STARTED" else "is stopped; once started it has"
+    show(result, output, f"{app} {runs} {plural(result['instances'], 'instance')}")
+
+
+@click.command("start")
+@app_argument
+@lab_option
+@output_option
+def start_command(app: str, lab: str | None, output: str) -> None:
+    """Start APP and wait until its instances run."""
+    show(act(lab, "start", name=app), output, f"{app} runs")
+
+
+@click.command("stop")
+@app_argument
+@lab_option
+@output_option
+def stop_command(app: str, lab: str | None, output: str) -> None:
+    """Stop APP; its routes answer 503."""
+    show(act(lab, "stop", name=app), output, f"{app} is stopped")
+
+
+@click.command("restart")
+@app_argument
+@click.option("--rolling", is_flag=True, help="Replace the instances while the app serves: no request is lost.")
+@click.option("--strategy", type=click.Choice(["rolling"]), help="The cf CLI's way to say --rolling.")
+@click.option(
+    "--max-in-flight", type=click.IntRange(min=1), help="How many instances are replaced at a time; 1 by default."
+)
+@lab_option
+@output_option
+def restart_command(
+    app: str, rolling: bool, strategy: str | None, max_in_flight: int | None, lab: str | None, output: str
+) -> None:
+    """Replace the instances of APP by new ones; it is away for a moment, unless --rolling.
+
+    Example: netlab restart hello --rolling
+    """
+    if not rolling and strategy is None:
+        if max_in_flight is not None:
+            raise UsageError("--max-in-flight is for a rolling restart", hint=f"netlab restart {app} --rolling")
+        result = act(lab, "restart", name=app)
+    else:
+        result = act(lab, "restart_rolling", name=app, max_in_flight=max_in_flight)
+    show(result, output, f"{app} runs with new instances")
+
+
+@click.command("cancel-deployment")
+@app_argument
+@lab_option
+@output_option
+def cancel_deployment_command(app: str, lab: str | None, output: str) -> None:
+    """Give up a rolling restart of APP that is under way; the instances from before serve on."""
+    show(act(lab, "cancel_deployment", name=app), output, f"{app} goes back to its instances from before")
+
+
+@click.command("restart-app-instance")
+@app_argument
+@click.argument("index", type=click.IntRange(min=0))
+@lab_option
+@output_option
+def restart_app_instance_command(app: str, index: int, lab: str | None, output: str) -> None:
+    """End one instance of APP; another takes its place."""
+    show(act(lab, "restart_instance", name=app, index=index), output, f"instance {index} of {app} is replaced")
 
 
 @click.command("delete")
-@click.argument("app")
+@app_argument
+@click.option("-r", "--routes", is_flag=True, help="Delete its routes too, if they lead to no other app.")
+@click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @lab_option
 @output_option
-def delete_command(app: str, lab: str | None, output: str) -> None:
-    """Delete APP; its routes stay, without it."""
-    _show(_act(lab, "delete", name=app), output, f"{app} is deleted")
+def delete_command(app: str, routes: bool, force: bool, lab: str | None, output: str) -> None:
+    """Delete APP; its routes stay, without it, unless -r."""
+    confirmed(f"Delete the app {app}?", force=force)
+    result = act(lab, "delete", name=app, routes=routes)
+    gone = f" with {', '.join(result['routes'])}" if result["routes"] else ""
+    show(result, output, f"{app} is deleted{gone}")
 
 
-@click.command("routes")
+@click.command("env")
+@app_argument
 @lab_option
 @output_option
-def routes_command(lab: str | None, output: str) -> None:
-    """List the routes and the apps behind them."""
-    routes = _act(lab, "routes")
+def env_command(app: str, lab: str | None, output: str) -> None:
+    """Show the environment of APP: what somebody set, and what the system adds."""
+    found = act(lab, "env", name=app)
     if output == "json":
-        print_json(routes)
+        print_json(found)
         return
-    rows = [[route["url"], ", ".join(_destination(d) for d in route["destinations"])] for route in routes]
-    _table(["route", "apps"], rows)
+    import json
+
+    for name, value in sorted(found["environment_variables"].items()):
+        print(f"{name}={value}")
+    for name, value in {**found["system_env_json"], **found["application_env_json"]}.items():
+        print(f"{name}={json.dumps(value, indent=2)}")
 
 
-def _destination(destination: dict[str, Any]) -> str:
-    weight = destination.get("weight")
-    return f"{destination['app']} ({weight} %)" if weight is not None else str(destination["app"])
-
-
-@click.command("map-route")
-@click.argument("app")
-@click.argument("route", metavar="HOST.DOMAIN[/PATH]")
+@click.command("set-env")
+@app_argument
+@click.argument("name")
+@click.argument("value")
 @lab_option
 @output_option
-def map_route_command(app: str, route: str, lab: str | None, output: str) -> None:
-    """Map a route to APP; the route is made if it is new."""
-    _show(_act(lab, "map_route", name=app, route=route), output, f"{route} is mapped to {app}")
+def set_env_command(app: str, name: str, value: str, lab: str | None, output: str) -> None:
+    """Set a variable of APP's environment; the app sees it after a restart."""
+    result = act(lab, "set_env", name=app, variables={name: value})
+    show(result, output, f"{name} is set; `netlab restart {app} --rolling` shows it to {app}")
 
 
-@click.command("unmap-route")
-@click.argument("app")
-@click.argument("route", metavar="HOST.DOMAIN[/PATH]")
+@click.command("unset-env")
+@app_argument
+@click.argument("name")
 @lab_option
 @output_option
-def unmap_route_command(app: str, route: str, lab: str | None, output: str) -> None:
-    """Remove a route from APP; the route itself stays."""
-    _show(_act(lab, "unmap_route", name=app, route=route), output, f"{route} is no longer mapped to {app}")
-
-
-def _show(result: Any, output: str, sentence: str) -> None:
-    if output == "json":
-        print_json(result)
-    else:
-        print(sentence)
-
-
-def _table(headers: list[str], rows: list[list[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*headers, box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+def unset_env_command(app: str, name: str, lab: str | None, output: str) -> None:
+    """Remove a variable from APP's environment; the app sees it after a restart."""
+    result = act(lab, "set_env", name=app, variables={name: None})
+    show(result, output, f"{name} is removed; `netlab restart {app} --rolling` takes it from {app}")

@@ -17,7 +17,7 @@ from ruamel.yaml.reader import ReaderError
 from netlab.topology.checks import Place
 
 SIZE_LIMIT = 1_000_000
-"""Largest topology file, in bytes; a thousand apps take a quarter of it."""
+"""Largest file, in bytes; a topology of a thousand apps takes a quarter of it."""
 VALUE_LIMIT = 200_000
 """Most values of a file with its aliases expanded: a few lines of nested aliases can stand for billions."""
 
@@ -36,7 +36,7 @@ class Problem:
 
 
 class SourceError(Exception):
-    """The text is no YAML, or holds what no topology needs."""
+    """The text is no YAML, or holds what no file of ours needs."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__(*problems)
@@ -64,8 +64,11 @@ def field_name(place: Place) -> str:
     return text.removeprefix(".")
 
 
-def read(text: str, kind: str = "topology") -> Source:
-    """Parse one YAML document, called a `kind` in errors; SourceError if it is none, or has nothing in it."""
+def read(text: str, kind: str = "topology", example: str = "name: mylab") -> Source:
+    """Parse one YAML document, called a `kind` in errors; SourceError if it is none, or has nothing in it.
+
+    `example` is the least that such a document needs.
+    """
     try:
         with warnings.catch_warnings():
             # YAML allows it, and the later anchor counts.
@@ -87,7 +90,7 @@ def read(text: str, kind: str = "topology") -> Source:
         # The library's own integer and version parsing, on absurd input.
         raise SourceError(Problem(1, "", f"is no YAML: {error}")) from error
     if node is None:
-        raise SourceError(Problem(0, "", "the file is empty; a topology needs at least 'name: mylab'"))
+        raise SourceError(Problem(0, "", f"the file is empty; a {kind} needs at least '{example}'"))
     reader = _Reader()
     value = reader.value(node, ())
     return Source(value, reader.lines, tuple(reader.problems))

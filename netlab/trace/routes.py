@@ -76,11 +76,11 @@ def declared_routes(subject: Subject) -> Routes:
 
 
 async def _ask(arguments: Mapping[str, str]) -> list[dict[str, Any]]:
-    from netlab.capi import actions
+    from netlab.capi import route_actions
     from netlab.capi.client import CapiClient
 
     async with asyncio.timeout(CAPI_SECONDS), CapiClient(**arguments) as client:
-        return await actions.routes(client)
+        return await route_actions.routes(client)
 
 
 def from_capi(found: Iterable[Mapping[str, Any]]) -> tuple[Route, ...]:

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import httpx
 
-from netlab.capi import actions
+from netlab.capi import app_actions, route_actions
 from netlab.capi.client import CapiClient
 from netlab.kernel import netns
 from netlab.lab.api import Lab
@@ -83,7 +83,7 @@ class Visitor:
 
     def cf(self, word: str, **arguments: Any) -> Any:
         """One of the cf CLI's words: push, map_route, …"""
-        return self.run(getattr(actions, word)(self._capi, **arguments))
+        return self.run((getattr(route_actions, word, None) or getattr(app_actions, word))(self._capi, **arguments))
 
     def api(self, method: str, path: str, *arguments: Any, **query: Any) -> Any:
         """One request to the API: `get`, `post`, `patch`, `put`, `delete` or `list`."""

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from netlab.bbs import job as bbs_job
-from netlab.capi import actions, job
+from netlab.capi import app_actions, job, route_actions
 from netlab.capi.client import CapiClient, Refused
 from netlab.component import Context
 from netlab.errors import MeshError
@@ -193,7 +193,7 @@ def test_push_map_scale_and_delete(bench):
             await until(lambda: told.names() == ["BulkSync"])
             events = []
             push = asyncio.create_task(
-                actions.push(client, name="hello", instances=2, routes=[ROUTE], emit=events.append, timeout=10)
+                app_actions.push(client, name="hello", instances=2, routes=[ROUTE], emit=events.append, timeout=10)
             )
             await until(lambda: bench.all_run(2))
             result = await push
@@ -201,26 +201,26 @@ def test_push_map_scale_and_delete(bench):
             assert [event["step"] for event in events] == ["created", "mapped", "started", "running"]
             upsert = "UpsertCapiDiegoProcessAssociation"
             await until(lambda: told.names() == ["BulkSync", "UpsertRoute", "MapRoute", upsert])
-            (app,) = await actions.apps(client)
+            (app,) = await app_actions.apps(client)
             assert (app["running"], app["instances"], app["routes"]) == (2, 2, [ROUTE])
 
-            more = asyncio.create_task(actions.scale(client, name="hello", instances=3, timeout=10))
+            more = asyncio.create_task(app_actions.scale(client, name="hello", instances=3, timeout=10))
             await until(lambda: bench.all_run(3))
             await more
             assert [lrp.instances for lrp in await bench.lrps()] == [3]
 
-            await actions.map_route(client, name="hello", route=f"{ROUTE}/path")
+            await route_actions.map_route(client, name="hello", route=f"{ROUTE}/path")
             await until(lambda: told.names()[4:] == ["UpsertRoute", "MapRoute"])
-            (route, deeper) = await actions.routes(client)
+            (route, deeper) = await route_actions.routes(client)
             assert (route["url"], deeper["path"], deeper["destinations"][0]["app"]) == (ROUTE, "/path", "hello")
 
             async def emitted():
                 return b"/path" in (await bench.lrps())[0].routes.routes["cf-router"]
 
             await until(emitted)
-            await actions.unmap_route(client, name="hello", route=f"{ROUTE}/path")
-            await actions.delete_route(client, route=f"{ROUTE}/path")
-            await actions.delete_app(client, name="hello")
+            await route_actions.unmap_route(client, name="hello", route=f"{ROUTE}/path")
+            await route_actions.delete_route(client, route=f"{ROUTE}/path")
+            await app_actions.delete_app(client, name="hello")
             dissociate = "DeleteCapiDiegoProcessAssociation"
             await until(lambda: told.names()[6:] == ["UnmapRoute", "DeleteRoute", dissociate, "UnmapRoute"])
 
@@ -235,7 +235,7 @@ def test_push_map_scale_and_delete(bench):
 def test_peers_that_were_away_are_told_everything(bench):
     async def body():
         async with bench.run_capi(), bench.client() as client:
-            push = asyncio.create_task(actions.push(client, name="hello", routes=[ROUTE], timeout=15))
+            push = asyncio.create_task(app_actions.push(client, name="hello", routes=[ROUTE], timeout=15))
 
             async def mapped():
                 return any(route["destinations"] for route in await client.list("/v3/routes"))
@@ -250,7 +250,7 @@ def test_peers_that_were_away_are_told_everything(bench):
                 await until(lambda: "BulkSync" in told.names())
                 assert [route.host for route in told.calls[0].routes] == [ROUTE]
                 assert len(told.calls[0].capi_diego_process_associations) == 1
-                await actions.map_route(client, name="hello", route=f"new.{ROUTE.partition('.')[2]}")
+                await route_actions.map_route(client, name="hello", route=f"new.{ROUTE.partition('.')[2]}")
                 await until(lambda: told.names()[-2:] == ["UpsertRoute", "MapRoute"])
 
     run(body())
@@ -260,9 +260,9 @@ def test_awkward_names_are_found_again(bench):
     async def body():
         async with bench.run_bbs(), bench.run_capi(), bench.client() as client:
             for _ in range(2):
-                await actions.push(client, name="a, b%2C c", instances=0, routes=[f"{ROUTE}/x,y%2Cz"])
-            await actions.unmap_route(client, name="a, b%2C c", route=f"{ROUTE}/x,y%2Cz")
-            await actions.delete_app(client, name="a, b%2C c")
+                await app_actions.push(client, name="a, b%2C c", instances=0, routes=[f"{ROUTE}/x,y%2Cz"])
+            await route_actions.unmap_route(client, name="a, b%2C c", route=f"{ROUTE}/x,y%2Cz")
+            await app_actions.delete_app(client, name="a, b%2C c")
 
     run(body())
 
@@ -281,12 +281,12 @@ def test_weights(bench):
     async def body():
         async with bench.run_bbs(), bench.run_capi(), bench.client() as client:
             for name in ("a", "b", "c"):
-                await actions.push(client, name=name, instances=0, routes=[ROUTE])
-            await actions.map_route(client, name="a", route=ROUTE, weight=80)
-            (route,) = await actions.routes(client)
+                await app_actions.push(client, name=name, instances=0, routes=[ROUTE])
+            await route_actions.map_route(client, name="a", route=ROUTE, weight=80)
+            (route,) = await route_actions.routes(client)
             assert {each["app"]: each["weight"] for each in route["destinations"]} == {"a": 80, "b": 10, "c": 10}
-            await actions.unmap_route(client, name="c", route=ROUTE)
-            (route,) = await actions.routes(client)
+            await route_actions.unmap_route(client, name="c", route=ROUTE)
+            (route,) = await route_actions.routes(client)
             assert {each["app"]: each["weight"] for each in route["destinations"]} == {"a": 89, "b": 11}
 
     run(body())
@@ -295,15 +295,15 @@ def test_weights(bench):
 @pytest.mark.parametrize(
     ("action", "message"),
     [
-        (lambda client: actions.map_route(client, name="none", route=ROUTE), "there is no app none"),
+        (lambda client: route_actions.map_route(client, name="none", route=ROUTE), "there is no app none"),
         (
-            lambda client: actions.push(client, name="a", routes=["foo.bar.test"]),
+            lambda client: app_actions.push(client, name="a", routes=["foo.bar.test"]),
             "the domain of foo.bar.test is not known; the known domains are mesh.example.test, sys.example.test",
         ),
-        (lambda client: actions.push(client, name="a", routes=["x.y.mesh.example.test"]), "may not contain a dot"),
-        (lambda client: actions.push(client, name="a", directory="/srv"), "a has a directory but no command"),
-        (lambda client: actions.delete_route(client, route=ROUTE), f"there is no route {ROUTE}"),
-        (lambda client: actions.scale(client, name="none", instances=2), "there is no app none"),
+        (lambda client: app_actions.push(client, name="a", routes=["x.y.mesh.example.test"]), "may not contain a dot"),
+        (lambda client: app_actions.push(client, name="a", directory="/srv"), "a has a directory but no command"),
+        (lambda client: route_actions.delete_route(client, route=ROUTE), f"there is no route {ROUTE}"),
+        (lambda client: app_actions.scale(client, name="none", instances=2), "there is no app none"),
     ],
 )
 def test_mistakes_are_one_line(bench, action, message):
@@ -334,7 +334,7 @@ def test_an_app_that_does_not_come_up(bench):
     async def body():
         async with bench.run_bbs(), bench.run_capi(), bench.client() as client:
             with pytest.raises(MeshError, match="app a: 0 of 2 instances run after") as caught:
-                await actions.push(client, name="a", instances=2, timeout=0.2)
+                await app_actions.push(client, name="a", instances=2, timeout=0.2)
             assert caught.value.fields["app"] == "a"
             with pytest.raises(Refused):
                 await client.get("/v3/apps/none")
