@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from netlab.errors import ManifestError
@@ -80,7 +80,7 @@ class _Process(_Part):
     command: str | None = None
     instances: int | None = Field(None, ge=0)
     memory: Megabytes | None = None
-    disk_quota: Megabytes | None = None
+    disk_quota: Megabytes | None = Field(None, validation_alias=AliasChoices("disk_quota", "disk-quota"))
     health_check_type: Literal["http", "port", "process", "none"] | None = Field(None, alias="health-check-type")
     health_check_http_endpoint: str | None = Field(None, alias="health-check-http-endpoint")
     health_check_invocation_timeout: int | None = Field(None, ge=1, alias="health-check-invocation-timeout")
@@ -111,10 +111,10 @@ class ManifestApp(_Process):
     name: str = Field(min_length=1)
     directory: str | None = Field(None, alias="path")
     env: Mapping[str, Text] = {}
-    routes: tuple[ManifestRoute, ...] = ()
+    routes: tuple[ManifestRoute, ...] = Field((), strict=False)
     no_route: bool = Field(False, alias="no-route")
     default_route: bool = Field(False, alias="default-route")
-    processes: Annotated[tuple[ManifestProcess, ...], AfterValidator(_one_process)] = ()
+    processes: Annotated[tuple[ManifestProcess, ...], AfterValidator(_one_process)] = Field((), strict=False)
     metadata: _Metadata | None = None
 
     def pushed(self) -> dict[str, Any]:
@@ -150,10 +150,12 @@ class ManifestApp(_Process):
 
 
 class Manifest(_Part):
-    """A manifest: its apps, in their order."""
+    """A manifest: its apps, in their order. Other keys are for anchors."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
     version: Literal[1] = 1
-    applications: tuple[ManifestApp, ...] = Field(min_length=1)
+    applications: tuple[ManifestApp, ...] = Field(min_length=1, strict=False)
 
 
 @dataclass(frozen=True)

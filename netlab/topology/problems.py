@@ -76,7 +76,7 @@ def telling(details: list[ErrorDetails]) -> list[ErrorDetails]:
     return [
         detail
         for detail, place in zip(details, places, strict=True)
-        if detail["type"] != "too_short" or not any(other[:-1] == place for other in places if other != place)
+        if detail["type"] != "too_short" or not any(other[: len(place)] == place for other in places if other != place)
     ]
 
 

@@ -118,7 +118,7 @@ applications:
     ("text", "said"),
     [
         ("applications: []\n", "1: applications: must not be an empty list"),
-        ("apps:\n- name: a\n", "unknown field; did you mean applications?"),
+        ("apps:\n- name: a\n", "1: applications: is missing; add it"),
         (
             "applications:\n- name: a\n  instance: 2\n",
             "3: applications[0].instance: unknown field; did you mean instances?",
@@ -135,7 +135,7 @@ applications:
         ("applications:\n- name: a\n  processes: [{type: worker}]\n", "processes[0].type: is wrong"),
         ("applications\n", "1: "),
         ("", "the file is empty; a manifest needs at least"),
-        ("applications: [\n", "1: begins a bracket that is not closed"),
+        ("applications: [\n", "begins a bracket that is not closed"),
         ("applications: {name: a}\n", "1: applications: must be a list"),
     ],
 )
